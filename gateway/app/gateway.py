@@ -27,7 +27,7 @@ from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import Reloaded, read_for_reload
-from gateway.app.responses import build_responses, response_routes
+from gateway.app.responses import age_out, build_places, build_responses, response_routes
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
@@ -117,6 +117,7 @@ class Gateway:
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
+        self._response_places = build_places(services, store)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -175,7 +176,7 @@ class Gateway:
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
-        services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
+        age_out(services, gateway._responses, gateway._response_places)
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -263,6 +264,7 @@ class Gateway:
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await self.services.budgets.alerts.close()
         await self._responses.written()
+        await self._response_places.written()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
@@ -278,7 +280,7 @@ class Gateway:
                 **self._buying_routes(),
                 **health_routes(self._not_ready),
                 **model_routes(self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                **response_routes(self._door, self._responses),
+                **response_routes(self._door, self._responses, self._response_places),
                 **read_task_routes(self._door),
                 **kept_image_routes(self._images.open),
                 **webhook_routes(services, services.wakeups.waits, services.wakeups.give),

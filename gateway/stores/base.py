@@ -7,7 +7,8 @@
     ├── usage          UsageReports: sums, checks, and what pruning would remove
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
     ├── alerts         AlertRecords: alerts of budgets, until they are told and after
-    └── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    └── response_places  ResponsePlaceRecords: where upstreams keep theirs
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -38,7 +39,7 @@ from gateway.stores.records import (
     UsageRow,
     Verification,
 )
-from gateway.stores.response_records import ResponseRecords
+from gateway.stores.response_records import ResponsePlaceRecords, ResponseRecords
 
 
 class Ledger(Protocol):
@@ -363,6 +364,8 @@ class Store(Protocol):
 
     @property
     def responses(self) -> ResponseRecords: ...
+    @property
+    def response_places(self) -> ResponsePlaceRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

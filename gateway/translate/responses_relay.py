@@ -95,12 +95,12 @@ def failed_event(conversation: RelayConversation, error: GatewayError) -> bytes 
 
 
 def ids_made(conversation: RelayConversation) -> Iterator[str]:
-    """The ids that the answer gave its client: of the response, and of what is in it."""
+    """The ids that the answer gave its client: of the response, of its items and containers, of the conversation."""
     document = conversation.document
     response = document.get("response", document)
     if not isinstance(response, dict):
         return
     items = response.get("output")
-    for named in (response, *(items if isinstance(items, list) else ())):
-        if isinstance(named, dict) and isinstance(id := named.get("id"), str) and id:
-            yield id
+    for one in (response, *(items if isinstance(items, list) else ()), response.get("conversation")):
+        if isinstance(one, dict):
+            yield from (id for name in ("id", "container_id") if isinstance(id := one.get(name), str) and id)

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from .conftest import StartGateway
-from .harness import ALICE, FLUX_ONLY, PROMPT, Rig
+from .harness import ALICE, FLUX_ONLY, PROMPT, Rig, eventually
 
 BOB = "gw-bob-0011223344556677"
 RELAYED = f"""
@@ -166,3 +166,50 @@ async def test_a_host_that_fails_is_followed_by_the_next_one_when_it_is_read(rig
     assert [request.role for request in rig.sandbox.requests] == ["api", "api", "proxy"]
     with pytest.raises(openai.BadRequestError):
         await rig.openai().responses.retrieve(response.id, stream=True)
+
+
+class TestAfterARestart:
+    async def test_what_goes_on_finds_where_it_is_kept(self, rig: Rig) -> None:
+        sdk = rig.openai()
+        stream: Any = await sdk.responses.create(model="gpt-4.1", input=PROMPT, stream=True)
+        response = [event async for event in stream][-1].response
+        made = rig.sandbox.requests[-1]
+        await rig.restart()
+        again = await rig.openai().responses.create(model="gpt-4.1", input="and?", previous_response_id=response.id)
+        item: Any = [{"type": "item_reference", "id": response.output[0].id}]
+        await rig.openai().responses.create(model="gpt-4.1", input=item, previous_response_id=again.id)
+        assert (await rig.openai().responses.retrieve(response.id)).id == response.id
+        assert {(one.role, one.key) for one in rig.sandbox.requests[1:]} == {(made.role, made.key)}
+
+    async def test_what_is_anothers_is_still_not_there(self, rig: Rig) -> None:
+        response = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT)
+        await rig.restart()
+        bob = rig.openai(api_key=BOB)
+        for ask in (
+            bob.responses.create(model="gpt-4.1", input=PROMPT, previous_response_id=response.id),
+            bob.responses.create(model="gpt-4o", input=PROMPT, previous_response_id=response.id),
+            bob.responses.retrieve(response.id),
+            bob.responses.delete(response.id),
+            bob.responses.cancel(response.id),
+        ):
+            with pytest.raises(openai.NotFoundError):
+                await ask
+        assert len(rig.sandbox.requests) == 1
+
+    async def test_what_was_deleted_is_asked_of_no_upstream(self, rig: Rig) -> None:
+        response = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT)
+        await rig.openai().responses.delete(response.id)
+        for _ in range(2):
+            with pytest.raises(openai.NotFoundError):
+                await rig.openai().responses.retrieve(response.id)
+            await rig.restart()
+        assert len(rig.sandbox.requests) == 2
+
+    async def test_where_it_was_kept_is_aged_out(self, gateway: StartGateway) -> None:
+        rig = await gateway(RELAYED + "responses: {keep: 1s}")
+        response = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT)
+
+        async def gone() -> bool:
+            return not await rig.gateway._response_places.find("alice", [response.id])
+
+        await eventually(gone, "it is too old")

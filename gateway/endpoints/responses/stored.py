@@ -12,9 +12,10 @@ from urllib.parse import parse_qs
 import orjson
 
 from gateway.core.errors import ClientError, invalid_request
-from gateway.endpoints.responses.background import Background, Events, tell
+from gateway.endpoints.responses.background import Background, events_in, tell
 from gateway.endpoints.responses.desk import ResponsesDesk, items_of
 from gateway.endpoints.responses.relay import ResponsesRelay
+from gateway.exchange.stand_in import Pieces
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
 from gateway.server.request import Request
@@ -95,12 +96,13 @@ class StoredResponses:
         items += orjson.loads(record.input)
         await _answer(client, _page(_query(request), items))
 
-    async def _events(self, key: str, id: str) -> Events:
+    async def _events(self, key: str, id: str) -> Pieces:
         """The events of a response that has been made in the background."""
-        events = Events()
-        events.add((await self._desk.kept.find(key, id)).events)
+        events = Pieces()
+        for event in events_in((await self._desk.kept.find(key, id)).events):
+            events.add(event)
         events.end()
-        if not events.all:
+        if not events.next:
             raise invalid_request(
                 f"The response '{id}' was not made in the background, so its events are not kept.",
                 param="stream",
