@@ -14,6 +14,7 @@ from gateway.endpoints.responses.pictures import Pictures
 from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
+from gateway.jobs.waiting import Waiting
 from gateway.responses.kept import KeptResponses
 from gateway.responses.places import ResponsePlaces
 from gateway.server.dispatch import OwnRoutes
@@ -37,10 +38,12 @@ def age_out(services: Services, kept: KeptResponses, places: ResponsePlaces) -> 
     services.tasks.spawn(places.watch(), "response-places-age-out")
 
 
-def response_routes(admission: Admission, kept: KeptResponses, places: ResponsePlaces) -> OwnRoutes:
+def response_routes(
+    admission: Admission, kept: KeptResponses, places: ResponsePlaces, waiting: Waiting
+) -> OwnRoutes:
     """All routes."""
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
-    make, change = (ImagesEndpoint(admission, path) for path in (GENERATIONS, EDITS))
+    make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))
     pictures = Pictures(admission, make, change)
     background, relay = Background(admission.services), ResponsesRelay(admission, places)
     return {

@@ -8,7 +8,8 @@
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
     ├── alerts         AlertRecords: alerts of budgets, until they are told and after
     ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
-    └── response_places  ResponsePlaceRecords: where upstreams keep theirs
+    ├── response_places  ResponsePlaceRecords: where upstreams keep theirs
+    └── jobs           JobRecords: paid work under way, and what it came to
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.core.types import Budget
+from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
     AlertState,
@@ -366,6 +368,9 @@ class Store(Protocol):
     def responses(self) -> ResponseRecords: ...
     @property
     def response_places(self) -> ResponsePlaceRecords: ...
+
+    @property
+    def jobs(self) -> JobRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no
