@@ -28,6 +28,7 @@ from gateway.config.settings import (
     Limits,
     LogConfig,
     ResponsesConfig,
+    RoutingConfig,
     Team,
 )
 from gateway.config.upstreams import build_upstreams
@@ -86,6 +87,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         failover=_failover(sections),
         images=_images(sections, folder),
         responses=ResponsesConfig(**sections.responses.model_dump()),
+        routing=RoutingConfig(**sections.routing.model_dump()),
         outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),

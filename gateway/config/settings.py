@@ -12,6 +12,7 @@ from typing import Literal
 from gateway.config.addresses import HostPort
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.flux_catalogue import FluxFacts
+from gateway.core.route_rules import Prefer
 from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualKey
 
 SQLITE = "sqlite:///"
@@ -99,6 +100,18 @@ class ResponsesConfig:
     store: bool = True
     keep: float = 30 * 86400.0
     keep_max: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingConfig:
+    """Where requests begin, as far as their model does not say it itself.
+
+    ``learn``: whether it is learned how long orders take. ``half_life``: seconds after which one counts half.
+    """
+
+    learn: bool = True
+    half_life: float = 7 * 86400.0
+    prefer: Prefer = "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +210,7 @@ class Config:
     default_route: tuple[Upstream, ...] = ()
     default_models: Mapping[str, str] = field(default_factory=dict)
     responses: ResponsesConfig = ResponsesConfig()
+    routing: RoutingConfig = RoutingConfig()
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT

@@ -15,6 +15,8 @@ from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.made_ids import MadeIds
 from gateway.core.pricing.price_list import PriceList
+from gateway.core.route_rules import Prefer
+from gateway.core.routing.durations import LearnedDurations
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Upstream
 from gateway.exchange.tokenizer import Tokenizer
@@ -46,6 +48,8 @@ class Snapshot:
     ``open_metrics``: whether metrics are told without the admin key.
     ``keeps_responses``: whether answers of the Responses API are kept, for ``responses_keep`` seconds and in
     ``responses_keep_max`` bytes.
+    ``learns``: whether it is learned how long orders take. ``prefer``: what targets are put in order by, where their
+    model does not say it.
     """
 
     routes: RouteTable
@@ -72,6 +76,8 @@ class Snapshot:
     keeps_responses: bool = True
     responses_keep: float = 30 * 86_400.0
     responses_keep_max: int = 1 << 30
+    learns: bool = True
+    prefer: Prefer = "order"
 
 
 class Images(Protocol):
@@ -163,3 +169,4 @@ class Services:
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)
     made_ids: MadeIds = field(default_factory=MadeIds)
+    learned: LearnedDurations = field(default_factory=LearnedDurations)
