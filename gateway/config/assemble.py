@@ -29,6 +29,7 @@ from gateway.config.settings import (
     Limits,
     LogConfig,
     ResponsesConfig,
+    RoutingConfig,
     Team,
 )
 from gateway.config.upstreams import build_upstreams
@@ -88,6 +89,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         images=_images(sections, folder),
         responses=ResponsesConfig(**sections.responses.model_dump()),
         jobs=JobsConfig(**sections.jobs.model_dump()),
+        routing=RoutingConfig(**sections.routing.model_dump()),
         outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),

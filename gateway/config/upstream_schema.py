@@ -24,6 +24,7 @@ from gateway.config.fields import (
     TokenPrice,
     whole,
 )
+from gateway.config.routing_schema import CacheSection, ModelRoutingSection
 from gateway.config.task_schema import TaskTypeSection
 from gateway.core.connection_options import MAX_AGE
 from gateway.core.types import Dialect, OperationName, TaskTimes, Timeouts
@@ -356,7 +357,14 @@ class ModelSection(Section):
     """
 
     targets: Annotated[list[TargetSection], Field(min_length=1)] = Field(
-        description="The ways to serve the model, tried in this order."
+        default=[],
+        description="The ways to serve the model, tried in this order. Left out: those of the built-in model.",
+    )
+    routing: ModelRoutingSection = Field(default=ModelRoutingSection(), description="Where its requests begin.")
+    cache: CacheSection | None = Field(
+        default=None,
+        description="Answers that are kept for equal requests. Left out: none are.",
+        examples=["{ttl: 1h, max: 64MiB}"],
     )
     aliases: list[FilledText] | None = Field(
         default=None,

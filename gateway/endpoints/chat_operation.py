@@ -11,6 +11,8 @@ from gateway.core.headers import noted
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
+from gateway.core.routing.durations import OrderShape
+from gateway.core.routing.learned_routing import shape_of
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
 from gateway.exchange.subrequest import OperationPart
@@ -208,6 +210,9 @@ class ChatOperation:
 
     def wishes(self, target: Target) -> OwnWishes:
         return self._work(target).wishes(target)
+
+    def shape(self, target: Target) -> OrderShape:
+        return shape_of(self._work(target), target)
 
     def stake(self, target: Target) -> int | None:
         return self._work(target).stake(target)

@@ -19,6 +19,7 @@ from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.routing.endings import ended_error
+from gateway.core.routing.durations import OrderShape
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
@@ -90,6 +91,11 @@ class TaskOperation:
 
     def wishes(self, target: Target) -> OwnWishes:
         return no_wishes(target)
+
+    def shape(self, target: Target) -> OrderShape:
+        sides = [self.body["input"].get(side) for side in ("width", "height")]
+        size = "x".join(map(str, sides)) if all(type(one) is int for one in sides) else None
+        return OrderShape.of(size, self.body["task_type"], self.images)
 
     def stake(self, target: Target) -> int | None:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)

@@ -19,8 +19,11 @@ from gateway.core.errors import GatewayError, gateway_overloaded, internal_error
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
+from gateway.core.route_rules import USUAL
+from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
+from gateway.exchange.arrangement import arrange
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
 from gateway.exchange.operation import Operation as Operation
@@ -68,7 +71,7 @@ class Exchange:
     __slots__ = (
         *("_admission", "_asked", "_bounds", "_job", "_operation", "_parts", "_read_on_timer", "_responded"),
         *("_stop", "_subrequests", "account", "client", "deadline", "fetching", "key", "route", "sdk_retry"),
-        *("services", "snapshot"),
+        *("routings", "services", "snapshot"),
     )
 
     def __init__(
@@ -92,6 +95,7 @@ class Exchange:
         self.deadline = 0.0  # from when it has been let in
         self.sdk_retry = sdk_retry
         self.fetching: FetchAllowance | None = None
+        self.routings: Sequence[LearnedRouting] = ()
         self._operation = operation
         self._asked = asked
         self._admission: Lease | None = None
@@ -179,6 +183,10 @@ class Exchange:
         services, account, key = self.services, self.account, self.key
         at_ns = services.clock.wall_ns()
         self._parts = self._operation.parts
+        route = self.route
+        bought = route.targets and route.targets[0].cost_class is CostClass.PAID
+        if bought or route.rules is not USUAL or self.snapshot.prefer != "order":
+            self.route, self.routings = arrange(services, self.snapshot, route, self._parts, account.record)
         exact = services.budgets.limited(key, self.route.named, at_ns, self._asked)
         bounds = self._bounds = CostBounds(self._parts, exact=exact)
         most = bounds.served_by(self.route.targets[0]) if self.route.targets else 0

@@ -16,6 +16,7 @@ from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.pricing.usage_sums import together
+from gateway.core.routing.durations import OrderShape
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.types import ALL_WISHES, ASYNCHRONOUS, NO_WISHES, Endpoint, Target, Usage, Wish
 from gateway.translate.commands import Conversation
@@ -180,6 +181,16 @@ class ImageOrderPart:
     def cost_reason(self, target: Target) -> str:
         """Nothing: the client knows what it ordered."""
         return ""
+
+    def shape(self, target: Target) -> OrderShape:
+        """What decides how long it takes."""
+        request = self.request
+        if target.operation == "task":
+            order = self.shared.tasks[order_name(target)]
+            return OrderShape.of(order.size, order.task_type, self.images)
+        asked = size_and_quality(request, target.model)
+        previews = self.presenter.stream and bool(request.partial_images) and target.operation == "images"
+        return OrderShape.of(asked.get("size"), asked.get("quality"), self.images, silent=not previews)
 
     def stake(self, target: Target) -> int | None:
         """Nano-dollars the images can cost at most at ``target``; None if unknown."""

@@ -79,6 +79,11 @@ class Metrics:
             ("model", "from", "to", "reason"),
             kept=1,
         )
+        self._learned = counts(
+            "gateway_learned_starts_total",
+            "Requests that began at another endpoint or upstream than configured, since those like them take long.",
+            ("model", "upstream"),
+        )
         self._crossed = counts(
             "gateway_budget_crossed_total",
             "Budgets of which a percentage was used up; key is empty for a team's.",
@@ -179,6 +184,10 @@ class Metrics:
         names = (known(model, space.models), known(from_, space.upstreams), known(to, space.upstreams))
         self._failovers.of((*names, reason)).value += 1
 
+    def begun_elsewhere(self, model: str, upstream: str) -> None:
+        """Count a request that began elsewhere than configured by what was learned. ``upstream``: that was asked."""
+        self._learned.of((known(model, self._space.models), known(upstream, self._space.upstreams))).value += 1
+
     def enter(self, route: str) -> None:
         """Count a request that has come in."""
         route = route if route in self._space.routes else OTHER
@@ -211,7 +220,7 @@ class Metrics:
         of = self._of_requests
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
-            *(self._attempts, self._failovers, self._crossed, self._refused),
+            *(self._attempts, self._failovers, self._learned, self._crossed, self._refused),
         )
         money = (of.cost, of.upstream_cost)
         distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)

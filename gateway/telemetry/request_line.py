@@ -72,6 +72,10 @@ def request_fields(record: ExchangeRecord) -> dict[str, Any]:
         fields["above_bound"] = True
     if record.tier:
         fields["tier"] = record.tier
+    if record.learned:
+        fields["learned"] = record.learned
+    if record.preferred:
+        fields["preferred"] = record.preferred
     fields["ms"] = round((record.duration or 0.0) * 1000, 1)
     if attempts and attempts[-1].outcome == "ok":
         fields.update(attempt_fields(attempts[-1]))
@@ -88,6 +92,8 @@ class RequestLines:
         """The line, in ASCII; None for a request that is not ordinary. ``stamp``: the time as the line has it."""
         attempts, cost = record.attempts, record.cost
         if not attempts or cost is None or record.code is not None or record.above_bound or record.tier:
+            return None
+        if record.learned or record.preferred:
             return None
         last, usage = attempts[-1], record.usage
         if last.outcome != "ok" or last.detail or last.task_id is not None:
