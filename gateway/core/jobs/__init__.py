@@ -1,0 +1,1 @@
+"""Jobs: paid work with a life of its own. Pure."""
