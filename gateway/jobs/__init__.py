@@ -1,0 +1,1 @@
+"""Jobs: paid work that runs apart from the connections that wait for it."""
