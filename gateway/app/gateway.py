@@ -31,6 +31,7 @@ from gateway.app.responses import build_responses, response_routes
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
+from gateway.app.webhooks import build_deliveries, configure_deliveries
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -117,6 +118,7 @@ class Gateway:
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
+        self._deliveries = build_deliveries(services, store, config)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -176,6 +178,7 @@ class Gateway:
         services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
+        gateway._deliveries.start()
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -230,6 +233,7 @@ class Gateway:
         services.snapshot = self._snapshots.take(config, states, self._model_lists.lists, refused_teams)
         self.config = config
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
+        configure_deliveries(self._deliveries, config)
         services.budgets.configure(budget_settings(config))
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
@@ -261,7 +265,7 @@ class Gateway:
     async def close(self, timeout: float = 5.0) -> None:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
-        await self.services.budgets.alerts.close()
+        await asyncio.gather(self.services.budgets.alerts.close(), self._deliveries.close())
         await self._responses.written()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
@@ -331,6 +335,7 @@ class Gateway:
                 self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(self._store, services),
+            deliveries=self._deliveries,
             reload=self.reread,
         )
 

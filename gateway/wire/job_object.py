@@ -1,12 +1,12 @@
 """A job as its client is told of it, pages of jobs, and messages about them.
 
-{"id": "job_…", "object": "gateway.job", "status": …}
+``{"id": "job_…", "object": "gateway.job", "status": …}``; its fields:
 
-id, object, status (queued, in_progress, completed, failed, cancelled), created_at (Unix seconds), model
-progress    0 to 100: an estimate until it has ended
-cost_usd    what the key is charged; null until it is known
-result      the document that the request would have been answered with; null without one
-error       what it would have been refused with, as ``error`` of an answer has it; null without one
+    id, object, status (queued, in_progress, completed, failed, cancelled), created_at (Unix seconds), model
+    progress    0 to 100: an estimate until it has ended
+    cost_usd    what the key is charged; null until it is known
+    result      the document that the request would have been answered with; null without one
+    error       what it would have been refused with, as ``error`` of an answer has it; null without one
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
-
-from gateway.core.pricing.prices import usd_number
 
 JobStatus = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 
@@ -36,8 +34,8 @@ MOST_IN_A_MESSAGE = 64 * 1024
 class JobFacts:
     """What is told of a job.
 
-    ``created_ns``: Unix time. ``charged``: nano-dollars; None if it is not known. ``progress``: 0 to 1, of one that
-    runs. ``result``: the answer's body, JSON; None without one. ``error``: the ``error`` object; None without one.
+    ``created_ns``: Unix time. ``cost_usd``: what the key is charged; None if it is not known. ``progress``: 0 to 1, of
+    one that runs. ``result``: the answer's body, JSON; None without one. ``error``: the ``error`` object; None without one.
     """
 
     id: str
@@ -45,7 +43,7 @@ class JobFacts:
     created_ns: int
     model: str
     progress: float = 0.0
-    charged: int | None = None
+    cost_usd: float | None = None
     result: bytes | None = None
     error: dict[str, Any] | None = None
 
@@ -98,7 +96,7 @@ def _fields(facts: JobFacts, result: bytes | None) -> dict[str, Any]:
         "created_at": facts.created_ns // 1_000_000_000,
         "model": facts.model,
         "progress": _percent(facts),
-        "cost_usd": None if facts.charged is None else usd_number(facts.charged),
+        "cost_usd": facts.cost_usd,
         "result": None if result is None else orjson.Fragment(result),
         "error": facts.error,
     }

@@ -18,7 +18,7 @@ from gateway.wire.job_object import (
 
 RUNNING = JobFacts("job_1", "in_progress", 1_795_337_221_999_999_999, "gpt-image-1", progress=0.424)
 RESULT = b'{"created": 1, "data": [{"url": "https://a.example/1.png"}]}'
-DONE = replace(RUNNING, status="completed", charged=11_000_000, result=RESULT)
+DONE = replace(RUNNING, status="completed", cost_usd=0.011, result=RESULT)
 ERROR = {"message": "No.", "type": "upstream_error", "param": None, "code": "upstream_error"}
 
 
@@ -43,7 +43,7 @@ def test_one_that_is_done_has_the_answer_and_its_cost() -> None:
 
 
 def test_one_that_failed_has_the_error_and_no_result() -> None:
-    told = json.loads(job_object(replace(RUNNING, status="failed", charged=0, error=ERROR)))
+    told = json.loads(job_object(replace(RUNNING, status="failed", cost_usd=0.0, error=ERROR)))
     assert (told["error"], told["result"], told["cost_usd"]) == (ERROR, None, 0)
 
 
