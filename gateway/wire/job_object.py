@@ -35,7 +35,8 @@ class JobFacts:
     """What is told of a job.
 
     ``created_ns``: Unix time. ``cost_usd``: what the key is charged; None if it is not known. ``progress``: 0 to 1, of
-    one that runs. ``result``: the answer's body, JSON; None without one. ``error``: the ``error`` object; None without one.
+    one that runs. ``result``: the answer's body, JSON; None without one. ``error``: the ``error`` object; None
+    without one.
     """
 
     id: str

@@ -22,6 +22,8 @@ READ: Mapping[str, str] = {
     "audit log repeats it beside how the request was let in.",
     "x-gateway-patience": "How long the client waits for a paid answer, such as `90s`; shortly before, it is told "
     "`still_running`: see [pay once](pay-once.md#patience).",
+    "x-gateway-webhook": "Which of the configuration's `webhooks` is told how the paid work ends. See "
+    "[pay once](pay-once.md#webhooks).",
     "x-request-id": "The name the request gets in the log and in its answer, if it is 1 to 128 letters, digits, dots, "
     "dashes or underscores. Otherwise the gateway makes one.",
     "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again.",
