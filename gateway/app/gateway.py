@@ -20,6 +20,7 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.jobs import build_waiting
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
@@ -119,6 +120,7 @@ class Gateway:
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._deliveries = build_deliveries(services, store, config)
+        self._waiting = build_waiting(config, services, store)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -165,6 +167,7 @@ class Gateway:
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
+            await gateway._waiting.jobs.open()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -179,6 +182,7 @@ class Gateway:
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
         gateway._deliveries.start()
+        services.tasks.spawn(gateway._waiting.jobs.watch(), "jobs-age-out")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -267,6 +271,7 @@ class Gateway:
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await asyncio.gather(self.services.budgets.alerts.close(), self._deliveries.close())
         await self._responses.written()
+        await self._waiting.jobs.written()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
@@ -282,7 +287,7 @@ class Gateway:
                 **self._buying_routes(),
                 **health_routes(self._not_ready),
                 **model_routes(self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                **response_routes(self._door, self._responses),
+                **response_routes(self._door, self._responses, self._waiting),
                 **read_task_routes(self._door),
                 **kept_image_routes(self._images.open),
                 **webhook_routes(services, services.wakeups.waits, services.wakeups.give),
@@ -317,9 +322,9 @@ class Gateway:
             CHAT_PATH: {"POST": ChatEndpoint(door)},
             MESSAGES_PATH: {"POST": MessagesEndpoint(door)},
             COUNT_PATH: {"POST": CountTokensEndpoint(door)},
-            **{path: {"POST": ImagesEndpoint(door, path)} for path in IMAGES},
+            **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
             **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},
-            TASKS: {"POST": CreateTask(door)},
+            TASKS: {"POST": CreateTask(door, self._waiting)},
         }
 
     def _admin_source(self) -> AdminSource:

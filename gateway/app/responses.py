@@ -14,6 +14,7 @@ from gateway.endpoints.responses.pictures import Pictures
 from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
+from gateway.jobs.waiting import Waiting
 from gateway.responses.kept import KeptResponses
 from gateway.server.dispatch import OwnRoutes
 from gateway.stores.base import Store
@@ -25,10 +26,10 @@ def build_responses(services: Services, store: Store) -> KeptResponses:
     return KeptResponses(store.responses, services.clock, services.log, services.tasks, services)
 
 
-def response_routes(admission: Admission, kept: KeptResponses) -> OwnRoutes:
+def response_routes(admission: Admission, kept: KeptResponses, waiting: Waiting) -> OwnRoutes:
     """All routes."""
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
-    make, change = (ImagesEndpoint(admission, path) for path in (GENERATIONS, EDITS))
+    make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))
     pictures = Pictures(admission, make, change)
     background, relay = Background(admission.services), ResponsesRelay(admission)
     return {

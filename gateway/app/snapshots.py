@@ -71,6 +71,8 @@ class Snapshots:
             keeps_responses=config.responses.store,
             responses_keep=config.responses.keep,
             responses_keep_max=config.responses.keep_max,
+            jobs_keep=config.jobs.keep,
+            jobs_join=config.jobs.join,
         )
 
     def _image_orders(self, config: Config) -> ImageOrders:

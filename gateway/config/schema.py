@@ -184,6 +184,26 @@ class ResponsesSection(Section):
     )
 
 
+class JobsSection(Section):
+    """Paid work (pictures, tasks) runs apart from the connections that wait for it, so that it is bought once.
+
+    Answers are kept in the store, large ones as files in a folder `jobs` of `images.dir`, readable by this user alone.
+    """
+
+    keep: PositiveDuration = Field(
+        default=3600.0,
+        description="How long finished work is kept: for `/v1/jobs`, and for a re-send with the same "
+        "`Idempotency-Key`.",
+        examples=["24h"],
+    )
+    join: PositiveDuration = Field(
+        default=600.0,
+        description="How long after its end an equal re-send of an SDK (`x-stainless-retry-count`) gets its answer "
+        "instead of buying again; at most `keep`.",
+        examples=["30m"],
+    )
+
+
 class CorsSection(Section):
     """Web pages that may call the main listener from a browser, and read its answers.
 
@@ -352,6 +372,7 @@ class FileSection(Section):
     failover: FailoverSection = Field(default=FailoverSection(), description="How far a request is carried on.")
     images: ImagesSection = Field(default=ImagesSection(), description="Kept and fetched images.")
     responses: ResponsesSection = Field(default=ResponsesSection(), description="Kept answers of the Responses API.")
+    jobs: JobsSection = Field(default=JobsSection(), description="Paid work that has a life of its own.")
     nonstream_heartbeat: Duration = Field(
         default=0.0,
         description="Every so often a blank is sent before an answer that is not streamed, which keeps proxies patient "

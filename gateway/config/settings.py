@@ -110,6 +110,14 @@ class ResponsesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class JobsConfig:
+    """Paid work that has ended. ``keep``: seconds that it is kept. ``join``: seconds that an equal re-send joins it."""
+
+    keep: float = 3600.0
+    join: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of requests: bytes of a JSON body, of an upload, of all request headers, of an upstream's event; and
     how many requests may be in flight.
@@ -206,6 +214,7 @@ class Config:
     default_models: Mapping[str, str] = field(default_factory=dict)
     responses: ResponsesConfig = ResponsesConfig()
     webhooks: Mapping[str, WebhookConfig] = field(default_factory=dict)
+    jobs: JobsConfig = JobsConfig()
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT

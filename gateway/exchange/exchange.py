@@ -12,9 +12,11 @@ so no cancellation and no disconnect can come between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
@@ -39,16 +41,32 @@ ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
 
 
+class ExchangeJob(Protocol):
+    """The job that an exchange is the work of, for whose clients another stands in (jobs/job.py).
+
+    ``id``: the job's. ``left``: no client waits for it any more.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def left(self) -> bool: ...
+
+    async def admitted(self, record: ExchangeRecord) -> None:
+        """Return once it is written down that this exchange is about to be bought. Raises GatewayError."""
+        ...
+
+
 class Exchange:
     """One request's life. Make one, ``await run()``, forget it. Its subrequests share it (subrequest.py).
 
     ``sdk_retry``: whether the client's SDK says that it sends this request again.
     ``asked``: the model as the client named it.
-    ``on_response``: called if the client is answered before the work is over.
+    ``job``: the one whose work it is; None for a client's own connection.
     """
 
     __slots__ = (
-        *("_admission", "_asked", "_bounds", "_on_response", "_operation", "_parts", "_read_on_timer", "_responded"),
+        *("_admission", "_asked", "_bounds", "_job", "_operation", "_parts", "_read_on_timer", "_responded"),
         *("_stop", "_subrequests", "account", "client", "deadline", "fetching", "key", "route", "sdk_retry"),
         *("services", "snapshot"),
     )
@@ -63,7 +81,7 @@ class Exchange:
         *,
         sdk_retry: bool,
         asked: str = "",
-        on_response: Callable[[], None] | None = None,
+        job: ExchangeJob | None = None,
     ) -> None:
         self.services = services
         self.snapshot: Snapshot = services.snapshot
@@ -83,7 +101,9 @@ class Exchange:
         self._parts: Sequence[OperationPart] = ()
         self._bounds: CostBounds  # from ``_reserve`` on
         self._responded = False
-        self._on_response = on_response
+        self._job = job
+        if job is not None:
+            self.account.record.job = job.id
 
     async def run(self) -> None:
         """Serve the client. What goes wrong is delivered to it, not raised; only our own mistakes are raised."""
@@ -118,11 +138,18 @@ class Exchange:
                     self.account.settle(STATUS_CLIENT_GONE)
                     return False
             await self._reserve()
+            if self._job is not None:
+                await self._job.admitted(self.account.record)
         except GatewayError as error:
             self.account.settle(error.status, error)
             await self.client.error(error, self._headers())
             return False
         return True
+
+    @property
+    def sent(self) -> bool:
+        """Whether anything may have left for an upstream."""
+        return self.account.sent
 
     @property
     def refusal(self) -> GatewayError | None:
@@ -198,7 +225,8 @@ class Exchange:
             answer = await off_loop(operation.conclude, served, self.account.charge)
         else:
             answer = operation.conclude(served, self.account.charge)
-        cost = self.account.settle(STATUS_CLIENT_GONE if client.gone else 200)
+        left = client.gone if self._job is None else self._job.left
+        cost = self.account.settle(STATUS_CLIENT_GONE if left else 200)
         if self._responded:
             return
         if answer is not None and operation.stream:
@@ -210,7 +238,8 @@ class Exchange:
         """Tell the client of the error, unless it has been answered."""
         reservation = self.account.reservation
         error = self.services.budgets.final_error(error, reservation, self.key, self.route.named, self._bounds.why)
-        cost = self.account.settle(error.status, error)
+        left = self._job is not None and self._job.left
+        cost = self.account.settle(STATUS_CLIENT_GONE if left else error.status, error)
         if self._responded:
             return
         try:
@@ -256,8 +285,6 @@ class Exchange:
         self._responded = True
         await self.client.complete(body, status=status)
         self._release_admission()
-        if self._on_response is not None:
-            self._on_response()
 
     def _client_left(self) -> None:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""

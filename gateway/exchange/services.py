@@ -46,6 +46,7 @@ class Snapshot:
     ``open_metrics``: whether metrics are told without the admin key.
     ``keeps_responses``: whether answers of the Responses API are kept, for ``responses_keep`` seconds and in
     ``responses_keep_max`` bytes.
+    ``jobs_keep``: seconds that paid work is kept after its end; ``jobs_join``: that an equal re-send joins it.
     """
 
     routes: RouteTable
@@ -72,6 +73,8 @@ class Snapshot:
     keeps_responses: bool = True
     responses_keep: float = 30 * 86_400.0
     responses_keep_max: int = 1 << 30
+    jobs_keep: float = 3600.0
+    jobs_join: float = 600.0
 
 
 class Images(Protocol):

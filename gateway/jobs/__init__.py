@@ -1,1 +1,1 @@
-"""Jobs: paid work that runs apart from the connections that wait for it."""
+"""Jobs: paid work that has a life of its own, apart from the connections that wait for it."""

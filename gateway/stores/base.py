@@ -8,6 +8,7 @@
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
     ├── alerts         AlertRecords: alerts of budgets, until they are told and after
     ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    ├── jobs           JobRecords: paid work under way, and what it came to
     └── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
     StoreReader        the same books, read beside a running gateway or without one
 
@@ -23,6 +24,7 @@ from typing import Protocol
 
 from gateway.core.types import Budget
 from gateway.stores.delivery_records import DeliveryRecords
+from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
     AlertState,
@@ -368,6 +370,9 @@ class Store(Protocol):
 
     @property
     def deliveries(self) -> DeliveryRecords: ...
+
+    @property
+    def jobs(self) -> JobRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

@@ -1,1 +1,1 @@
-"""Jobs: paid work with a life of its own. Pure."""
+"""Decisions about jobs: paid work that has a life of its own. Pure."""

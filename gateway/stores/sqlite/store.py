@@ -32,6 +32,7 @@ from gateway.stores.records import (
 )
 from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.deliveries import SQLiteDeliveries
+from gateway.stores.sqlite.jobs import SQLiteJobs
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import file_state, read_mark
@@ -170,6 +171,7 @@ class SQLiteStore:
         self.alerts = SQLiteAlerts(ledger)
         self.responses = SQLiteResponses(ledger.path, ledger)
         self.deliveries = SQLiteDeliveries(ledger.path, ledger)
+        self.jobs = SQLiteJobs(ledger.path, ledger)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:

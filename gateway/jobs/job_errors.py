@@ -1,0 +1,39 @@
+"""The errors that jobs end with, as the store keeps them, and those that are a job's own."""
+
+from __future__ import annotations
+
+import orjson
+
+from gateway.core.errors import GatewayError, GatewayFault, UpstreamFault
+
+
+def error_json(error: GatewayError) -> bytes:
+    """An error as the store keeps it."""
+    return orjson.dumps(
+        {
+            "status": error.status,
+            "type": error.type,
+            "code": error.code,
+            "message": error.message,
+            "param": error.param,
+            "source": error.source,
+        }
+    )
+
+
+def error_from(kept: bytes) -> GatewayError:
+    """The error that was kept. It was told before, so no SDK is to send the request again by itself."""
+    fields = orjson.loads(kept)
+    made = UpstreamFault if fields["source"] == "upstream" else GatewayFault
+    return made(fields["status"], fields["type"], fields["code"], fields["message"], param=fields["param"])
+
+
+def outcome_unknown() -> UpstreamFault:
+    """504: what became of a purchase is not known, since the gateway was stopped while it was under way."""
+    return UpstreamFault(
+        504,
+        "upstream_error",
+        "upstream_outcome_unknown",
+        "The gateway was stopped while this request was under way at an upstream, so it is not known whether it was "
+        "bought. It is not sent again by itself; a request that is sent once more may buy it a second time.",
+    )

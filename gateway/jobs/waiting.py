@@ -1,0 +1,280 @@
+"""A connection that waits for a job: it is given the job's answer, and may leave; the job goes on without it.
+
+Every answer of a job names it (``x-gateway-job``). One that joined says so (``x-gateway-note: joined``), and has a row
+of its own in the books, charged nothing, that names the row which paid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.core.errors import GatewayError, gateway_overloaded, server_shutting_down
+from gateway.core.exchange_record import ExchangeRecord
+from gateway.core.headers import NOTE, Headers, note_headers
+from gateway.core.pricing.prices import format_usd
+from gateway.core.types import VirtualKey
+from gateway.exchange.services import Services
+from gateway.exchange.stand_in import Ending, PiecesGone
+from gateway.jobs.job import Job, Waiter, is_comment, is_partial, pieces_for_joiner
+from gateway.jobs.job_errors import outcome_unknown
+from gateway.jobs.jobs import Jobs
+from gateway.server.client import Client
+from gateway.server.request import STATUS_CLIENT_GONE, Request
+
+JOB = b"x-gateway-job"
+JOINED = "joined"
+
+MOST_WAITERS = 100
+"""Connections that may wait for one job."""
+
+ERROR_TIMEOUT = 5.0
+"""Seconds a client has to take its error; one that does not read is cut off."""
+
+_COST = b"x-gateway-cost-usd"
+_NOTHING = format_usd(0).encode()
+_LIMITS = b"x-ratelimit-"
+_IMAGES = "/v1/images/"
+
+
+class Waiting:
+    """Lets connections wait for jobs."""
+
+    def __init__(self, services: Services, jobs: Jobs) -> None:
+        self._services = services
+        self.jobs = jobs
+
+    async def answer(self, request: Request, client: Client, job: Job, key: VirtualKey, *, joined: bool) -> None:
+        """Give the client the job's answer, whenever that comes. ``joined``: the job is not its own."""
+        if len(job.waiters) >= MOST_WAITERS:
+            raise gateway_overloaded()
+        request.counted = True
+        turn = _Turn(self._services, self.jobs, request, client, job, key, joined=joined)
+        waiter = Waiter(joined)
+        job.enter(waiter)
+        try:
+            await turn.deliver()
+        finally:
+            job.leave(waiter, answered=turn.answered)
+            self.jobs.changed(job)
+            if joined:
+                turn.told()
+            else:
+                request.error = job.refusal
+
+
+class _Turn:
+    """One connection's waiting for one job. ``answered``: it was given the answer."""
+
+    def __init__(
+        self,
+        services: Services,
+        jobs: Jobs,
+        request: Request,
+        client: Client,
+        job: Job,
+        key: VirtualKey,
+        *,
+        joined: bool,
+    ) -> None:
+        self._services = services
+        self._jobs = jobs
+        self._request = request
+        self._client = client
+        self._job = job
+        self._key = key
+        self._joined = joined
+        self._record: ExchangeRecord | None = None
+        self._error: GatewayError | None = None
+        self._news = asyncio.Event()
+        self.answered = False
+
+    async def deliver(self) -> None:
+        client, job = self._client, self._job
+        client.watch(self._news.set)
+        if job.client is not None and job.client.ending is None:
+            heartbeat = self._services.snapshot.nonstream_heartbeat
+            client.hold(stream=job.stream, heartbeat=heartbeat, headers=self._headers_now)
+            job.client.on_end(self._news.set)
+            await (self._follow() if job.stream else self._wait(lambda: job.client is None or self._ended()))
+            if client.gone:
+                return
+            if client.finished:
+                return
+        await self._end()
+
+    # While it goes on
+
+    def _ended(self) -> bool:
+        return self._job.client is not None and self._job.client.ending is not None
+
+    async def _wait(self, until: Callable[[], bool]) -> None:
+        """Return once it holds, or the client has left."""
+        while not self._client.gone and not until():
+            self._news.clear()
+            if not until():
+                await self._news.wait()
+
+    async def _follow(self) -> None:
+        """Pass the events of a stream on as they come, to its end."""
+        client, stand_in = self._client, self._job.client
+        assert stand_in is not None
+        pieces = stand_in.pieces
+        pictures = self._job.route.startswith(_IMAGES)
+        place = 0
+        leave = pieces.subscribe(lambda _: self._news.set(), self._news.set)
+        try:
+            if self._joined and pictures:
+                due, place = pieces_for_joiner(pieces.kept(pieces.first), pictures=True), pieces.next
+                await self._pass(due)
+            while not client.gone:
+                self._news.clear()
+                over = pieces.over
+                if due := pieces.kept(place):
+                    place += len(due)
+                    await self._pass(due)
+                elif over:
+                    return
+                else:
+                    await self._news.wait()
+        except PiecesGone:  # it reads so slowly that what it has not read is kept no longer
+            client.abort()
+        finally:
+            leave()
+
+    async def _pass(self, due: list[bytes]) -> None:
+        for number, piece in enumerate(due):
+            if self._joined and is_partial(piece) and number + 1 < len(due) and is_partial(due[number + 1]):
+                continue  # the newer one says more
+            comment = is_comment(piece)
+            if not comment or self._client.started:
+                await self._client.emit(piece, meaningful=not comment)
+            if self._client.gone:
+                return
+
+    # Its end
+
+    async def _end(self) -> None:
+        """Give the client how the job ended."""
+        client, job = self._client, self._job
+        streamed = client.started and job.stream
+        if job.state == "cancelled" or (job.client is not None and job.client.ending is None):
+            await self._without_answer()
+        ending = await self._ending()
+        client.release()
+        headers = self._with_own(ending.headers)
+        if ending.error is not None:
+            await self._fail(self._for_client(ending.error), headers)
+            return
+        await self._book(ending.status)
+        self.answered = True
+        if streamed:
+            await client.complete(None)
+        elif job.stream:
+            client.hold(stream=True, heartbeat=0.0, headers=lambda: headers)
+            await client.emit(ending.body or b"", meaningful=True)
+            await client.complete(None)
+        else:
+            await client.complete(ending.body or b"", headers, status=ending.status)
+        self.answered = not client.gone
+
+    async def _ending(self) -> Ending:
+        stand_in = self._job.client
+        if stand_in is not None and stand_in.ending is not None and self._client.started and self._job.stream:
+            return stand_in.ending
+        try:
+            return await self._jobs.answer(self._job)
+        except GatewayError as error:
+            return Ending(error.status, (), None, error)
+
+    async def _without_answer(self) -> None:
+        """The job was given up, or a mistake of ours ended it: then that is raised here, too."""
+        running = self._job.running
+        if running is not None:
+            await asyncio.wait({running})
+            if not running.cancelled():
+                running.result()
+        raise server_shutting_down()
+
+    async def _fail(self, error: GatewayError, headers: Headers) -> None:
+        client, job = self._client, self._job
+        self._error = error
+        if job.state == "unknown":
+            self._jobs.tell_unknown(job)
+        await self._book(error.status)
+        self.answered = True
+        try:
+            async with asyncio.timeout(ERROR_TIMEOUT):
+                await client.fail(error, headers)
+        except TimeoutError:
+            client.abort()
+        self.answered = not client.gone
+
+    def _for_client(self, error: GatewayError) -> GatewayError:
+        """What ended a job whose task goes on after the restart can be asked for again: that buys nothing."""
+        job = self._job
+        if error.code == "server_shutting_down" and not job.over:
+            return server_shutting_down()
+        if self._joined and job.state == "unknown":
+            return outcome_unknown()
+        return error
+
+    # What its answers say
+
+    def _headers_now(self) -> Headers:
+        stand_in = self._job.client
+        return self._with_own(() if stand_in is None else stand_in.headers_now())
+
+    def _with_own(self, headers: Headers) -> Headers:
+        """The headers of the job's answer, as they are for this client."""
+        job = self._job
+        if job.exchange == "":
+            return headers
+        if not self._joined:
+            return (*headers, (JOB, job.id.encode()))
+        notes = [value.decode("ascii") for name, value in headers if name == NOTE]
+        kept = [(name, value) for name, value in headers if name not in (NOTE, _COST) and not name.startswith(_LIMITS)]
+        limits = self._services.limits.headers(self._key, self._client.loop.time())
+        return (*kept, *limits, *note_headers((*notes, JOINED)), (_COST, _NOTHING), (JOB, job.id.encode()))
+
+    # What the books say of one that joined
+
+    async def _book(self, status: int) -> None:
+        """Write down the row of a request that joined, before it is answered."""
+        if not self._joined or self._record is not None:
+            return
+        services, job, request = self._services, self._job, self._request
+        found = services.snapshot.routes.find(job.model)
+        record = self._record = ExchangeRecord(
+            services.new_id(),
+            key=job.key,
+            team=job.team,
+            route=job.route,
+            model=job.model,
+            request_id=request.id,
+            at_ns=services.clock.wall_ns(),
+            paid_by=job.exchange or None,
+            state="settled" if job.exchange else "released",
+            confidence="measured",
+            cost=format_usd(0),
+            listed_model=None if found is None else found.model,
+            job=job.id,
+        )
+        record.status = status
+        if self._error is not None:
+            record.code = self._error.code
+        record.duration = self._client.loop.time() - request.began
+        try:
+            await services.ledger.reserve(record)
+        except GatewayError as trouble:  # it is paid for: its answer is not lost for want of a row
+            services.log.error("waiter_not_booked", job=job.id, request_id=request.id, problem=trouble.message)
+        else:
+            record.settled_ns = services.clock.wall_ns()
+            services.ledger.settle(record)
+        services.metrics.observe(record)
+        services.log.request(record)
+
+    def told(self) -> None:
+        """The request of one that joined has ended: one that left has its row, too."""
+        if self._record is None:
+            self._services.tasks.spawn(self._book(STATUS_CLIENT_GONE), "waiter")
