@@ -32,6 +32,7 @@ from gateway.app.responses import age_out, build_places, build_responses, respon
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
+from gateway.app.webhooks import build_deliveries, configure_deliveries
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -119,6 +120,7 @@ class Gateway:
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._response_places = build_places(services, store)
+        self._deliveries = build_deliveries(services, store, config)
         self._waiting = build_waiting(config, services, store)
         self._lag = 0.0
         self._leaving = False
@@ -180,6 +182,7 @@ class Gateway:
         services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
+        gateway._deliveries.start()
         services.tasks.spawn(gateway._waiting.jobs.watch(), "jobs-age-out")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
@@ -235,6 +238,7 @@ class Gateway:
         services.snapshot = self._snapshots.take(config, states, self._model_lists.lists, refused_teams)
         self.config = config
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
+        configure_deliveries(self._deliveries, config)
         services.budgets.configure(budget_settings(config))
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
@@ -266,7 +270,7 @@ class Gateway:
     async def close(self, timeout: float = 5.0) -> None:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
-        await self.services.budgets.alerts.close()
+        await asyncio.gather(self.services.budgets.alerts.close(), self._deliveries.close())
         await self._responses.written()
         await self._response_places.written()
         await self._waiting.jobs.written()
@@ -338,6 +342,7 @@ class Gateway:
                 self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(self._store, services),
+            deliveries=self._deliveries,
             reload=self.reread,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from gateway.config.settings import Config, Team
+from gateway.config.settings import Config, Team, WebhookConfig
 from gateway.core.pricing.price_text import describe_price, usd
 from gateway.core.route_rules import CacheRules, RouteRules
 from gateway.core.types import Budget, Endpoint, Route, Target, Upstream, VirtualKey
@@ -74,7 +74,14 @@ _WEAKER: Mapping[str, Callable[[Any, Any], bool]] = {
 
 def changes(old: Config, new: Config) -> list[Change]:
     """What ``new`` has changed, in the order of the file's sections."""
-    return [*_settings(old, new), *_upstreams(old, new), *_models(old, new), *_teams(old, new), *_keys(old, new)]
+    return [
+        *_settings(old, new),
+        *_upstreams(old, new),
+        *_models(old, new),
+        *_teams(old, new),
+        *_webhooks(old, new),
+        *_keys(old, new),
+    ]
 
 
 def _settings(old: Config, new: Config) -> Iterator[Change]:
@@ -173,6 +180,16 @@ def _in_team(old: Team, new: Team) -> Iterator[_Difference]:
     yield from _budget_difference("budget", old.budget, new.budget)
     if old.alert != new.alert:
         yield f"alert {_percents(old.alert)} -> {_percents(new.alert)}", False
+
+
+def _webhooks(old: Config, new: Config) -> Iterator[Change]:
+    yield from _named("webhooks", old.webhooks, new.webhooks, _in_webhook)
+
+
+def _in_webhook(old: WebhookConfig, new: WebhookConfig) -> Iterator[_Difference]:
+    for name in ("url", "secret"):
+        if getattr(old, name) != getattr(new, name):
+            yield f"{name} changed", False
 
 
 def _keys(old: Config, new: Config) -> Iterator[Change]:

@@ -43,6 +43,7 @@ from gateway.config.fields import (
 from gateway.config.key_schema import AlertsSection, KeySection, TeamSection
 from gateway.config.routing_schema import RoutingSection
 from gateway.config.upstream_schema import ModelSection, UpstreamSection
+from gateway.config.webhook_schema import WebhookSection
 
 
 class AdminSection(Section):
@@ -344,6 +345,9 @@ class FileSection(Section):
     )
     budget_alerts: AlertsSection = Field(
         default=AlertsSection(), description="Where budgets that are nearly used up are told."
+    )
+    webhooks: dict[Name, WebhookSection] = Field(
+        default={}, description="Receivers that are told how jobs end, by the name that clients choose one by."
     )
     allow_unpriced: Boolean = Field(
         default=False,

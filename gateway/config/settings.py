@@ -72,6 +72,14 @@ class BudgetAlerts:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """A receiver that is told how jobs end. ``url``: may hold a secret in its path. ``secret``: signs what is sent."""
+
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ImagesConfig:
     """The images that the gateway keeps and fetches.
 
@@ -218,6 +226,7 @@ class Config:
     default_route: tuple[Upstream, ...] = ()
     default_models: Mapping[str, str] = field(default_factory=dict)
     responses: ResponsesConfig = ResponsesConfig()
+    webhooks: Mapping[str, WebhookConfig] = field(default_factory=dict)
     jobs: JobsConfig = JobsConfig()
     routing: RoutingConfig = RoutingConfig()
     drain_delay: float = 0.0

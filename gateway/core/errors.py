@@ -35,9 +35,11 @@ class GatewayError(Exception):
         ``retry_after`` it never should; ``should_retry`` combines the two.
     ``detail``: what the operator's log says in place of the message; empty for the message itself. Set by who raises
         it, where the message must not be logged or the log may say more than the client.
+    ``at_once``: whether a ``retry_after`` of 0 is meant, and not a short moment.
     """
 
     source = "gateway"
+    at_once = False
 
     def __init__(
         self,

@@ -9,7 +9,8 @@
     ├── alerts         AlertRecords: alerts of budgets, until they are told and after
     ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
     ├── response_places  ResponsePlaceRecords: where upstreams keep theirs
-    └── jobs           JobRecords: paid work under way, and what it came to
+    ├── jobs           JobRecords: paid work under way, and what it came to
+    └── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.core.types import Budget
+from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
@@ -368,6 +370,9 @@ class Store(Protocol):
     def responses(self) -> ResponseRecords: ...
     @property
     def response_places(self) -> ResponsePlaceRecords: ...
+
+    @property
+    def deliveries(self) -> DeliveryRecords: ...
 
     @property
     def jobs(self) -> JobRecords: ...

@@ -91,6 +91,11 @@ class Metrics:
             kept=1,
         )
         self._refused = counts("gateway_budget_refused_total", "Requests refused for want of budget.", ("key", "team"))
+        self._still_running = counts(
+            "gateway_still_running_total",
+            "Answers that told a client, before its time was over, that its paid work goes on; counted here alone.",
+            ("route", "model", "key", "team"),
+        )
         self._ledger_wait = Family(
             "gateway_ledger_wait_seconds",
             "Seconds a request waited until the ledger had committed a row of it.",
@@ -171,6 +176,16 @@ class Metrics:
         """Count a request that its key's or team's budget had no room for."""
         self._refused.of(self._owner(key, team)).value += 1
 
+    def still_running(self, route: str, model: str | None, key: str, team: str | None) -> None:
+        """Count an answer ``still_running``: no error, so no other metric has it.
+
+        ``model``: the listed one; None for one that is not listed.
+        """
+        space = self._space
+        self._still_running.of(
+            (known(route, space.routes), known(model, space.models), *self._owner(key, team))
+        ).value += 1
+
     def budget_may_refuse(self, key: str, team: str | None) -> None:
         """Show such a key's count from zero, so that its first refusal is seen as an increase."""
         self._refused.of(self._owner(key, team))
@@ -220,7 +235,7 @@ class Metrics:
         of = self._of_requests
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
-            *(self._attempts, self._failovers, self._learned, self._crossed, self._refused),
+            *(self._attempts, self._failovers, self._learned, self._crossed, self._refused, self._still_running),
         )
         money = (of.cost, of.upstream_cost)
         distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)

@@ -41,6 +41,11 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "The body is not what its `Content-Encoding` says: it is cut off, damaged, or not compressed at all.",
         "Send what the compressor wrote, whole, or send the body without `Content-Encoding`.",
     ),
+    (400, "unknown_webhook"): Meaning(
+        "`x-gateway-webhook` names a receiver that the configuration does not have under `webhooks`. Nothing was "
+        "bought.",
+        "Use one of the names that the message lists, or ask the operator to add it.",
+    ),
     (400, "missing_required_parameter"): Meaning(
         "A parameter that the request needs is missing.", "Add `param`; for `model`, `default_models` can have one."
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from scripts.docs.markdown import code, page, table
 
 GATEWAY = Path(__file__).parents[2] / "gateway"
-ROOMS = ("core", "endpoints", "exchange", "server", "translate", "wire")
+ROOMS = ("core", "endpoints", "exchange", "jobs", "server", "translate", "wire")
 """The rooms that read a client's headers or write an answer's."""
 
 READ: Mapping[str, str] = {
@@ -20,9 +20,15 @@ READ: Mapping[str, str] = {
     "only.",
     "x-gateway-user": "On the admin listener: the user of their machine as whom the command line says it asks. The "
     "audit log repeats it beside how the request was let in.",
+    "x-gateway-patience": "How long the client waits for a paid answer, such as `90s`; shortly before, it is told "
+    "`still_running`: see [pay once](pay-once.md#patience).",
+    "x-gateway-webhook": "Which of the configuration's `webhooks` is told how the paid work ends. See "
+    "[pay once](pay-once.md#webhooks).",
     "x-request-id": "The name the request gets in the log and in its answer, if it is 1 to 128 letters, digits, dots, "
     "dashes or underscores. Otherwise the gateway makes one.",
     "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again.",
+    "x-stainless-read-timeout": "The same as `x-gateway-patience`, in seconds, as OpenAI's SDK for Python sends it.",
+    "x-stainless-timeout": "The same, as OpenAI's SDK for Node sends it.",
     "x-webhook-secret": "What PiAPI sends with its webhooks: `webhook_secret` of the configuration.",
 }
 

@@ -134,6 +134,7 @@ def observed() -> Metrics:
     metrics.ledger_wait("intent", 0.0)
     metrics.budget_crossed("k", "t", 80)
     metrics.budget_refused("k", "t")
+    metrics.still_running("r", "m", "k", "t")
     metrics.failover("m", "u", "u", "upstream_5xx")
     metrics.enter("r")
     return metrics

@@ -31,6 +31,7 @@ from gateway.stores.records import (
     Verification,
 )
 from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
+from gateway.stores.sqlite.deliveries import SQLiteDeliveries
 from gateway.stores.sqlite.jobs import SQLiteJobs
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
@@ -171,6 +172,7 @@ class SQLiteStore:
         self.alerts = SQLiteAlerts(ledger)
         self.responses = SQLiteResponses(ledger.path, ledger)
         self.response_places = SQLiteResponsePlaces(ledger.path, ledger)
+        self.deliveries = SQLiteDeliveries(ledger.path, ledger)
         self.jobs = SQLiteJobs(ledger.path, ledger)
 
     @classmethod
