@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import NamedTuple
 
 from gateway.core.json_weight import read_json
-from gateway.core.listed_model import ListedModel, read_last_day
+from gateway.core.listed_model import ListedModel, read_last_day, read_moment
 
 MOST_MODELS = 5000
 """Models that are read of one list; the others are left out."""
@@ -26,7 +25,6 @@ _NAMES = ("id", "name", "model")
 _CREATED = range(1_000_000_000, 10_000_000_000)
 """Unix seconds that are believed, 2001 to 2286: zero is no date, and milliseconds are not seconds."""
 
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?", re.ASCII)
 
 
@@ -73,7 +71,7 @@ def _models(entries: list[object]) -> Iterator[ListedModel]:
             yield ListedModel(
                 id,
                 _owner(fields.get("owned_by")),
-                _created(fields.get("created") or _seconds(fields.get("created_at"))),
+                _created(fields.get("created") or read_moment(fields.get("created_at"))),
                 shutdown,
                 ends_ns,
             )
@@ -88,16 +86,6 @@ def _name(value: object) -> str:
 
 def _owner(value: object) -> str:
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable() else ""
-
-
-def _seconds(value: object) -> object:
-    """The Unix seconds of Anthropic's ``2025-02-19T00:00:00Z``."""
-    if not isinstance(value, str) or _MOMENT.fullmatch(value) is None:
-        return value
-    try:
-        return int(datetime.fromisoformat(value).timestamp())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _created(value: object) -> int | None:

@@ -15,6 +15,9 @@ MODEL = "claude-sonnet-4-20250514"
 SECOND_KEY = "sk-ant-second-hhhiiijjjkkk"
 PROMPT: Any = [{"role": "user", "content": "hello from a confidential prompt"}]
 
+WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
+"""A tool that Anthropic runs itself, which no chat has."""
+
 _AT_PIAPI = {"input": 2.25, "output": 11.25}
 _AT_BACKUP = {"input": 3, "cached_input": 0.3, "output": 15}
 
@@ -47,7 +50,9 @@ def either(sandbox: Sandbox, *order: str) -> str:
     return yaml.safe_dump({"upstreams": upstreams(sandbox), "models": {MODEL: {"targets": targets}}})
 
 
-async def messages(rig: Rig, *, headers: dict[str, str] | None = None, path: str = "/v1/messages", **fields: Any) -> Answer:
+async def messages(
+    rig: Rig, *, headers: dict[str, str] | None = None, path: str = "/v1/messages", **fields: Any
+) -> Answer:
     """Ask, with the headers of Anthropic's SDKs."""
     asked = {"model": MODEL, "max_tokens": 500, "messages": PROMPT, **fields}
     body = {name: value for name, value in asked.items() if value is not None}
