@@ -12,6 +12,7 @@ from gateway.endpoints.responses.create import CreateResponse
 from gateway.endpoints.responses.desk import ResponsesDesk
 from gateway.endpoints.responses.pictures import Pictures
 from gateway.endpoints.responses.relay import ResponsesRelay
+from gateway.endpoints.responses.running import Running
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
 from gateway.jobs.waiting import Waiting
@@ -45,10 +46,11 @@ def response_routes(
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
     make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))
     pictures = Pictures(admission, make, change)
-    background, relay = Background(admission.services), ResponsesRelay(admission, places)
+    running, relay = Running(), ResponsesRelay(admission, places)
+    background = Background(admission.services, running)
     return {
-        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay)},
+        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running)},
         COMPACT_PATH: {"POST": CompactResponse(desk)},
         COUNT_PATH: {"POST": CountInputTokens(desk)},
-        **StoredResponses(desk, background, relay).routes,
+        **StoredResponses(desk, running, relay).routes,
     }

@@ -15,6 +15,7 @@ from gateway.core.headers import Headers, note_headers
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.responses.desk import Answering
 from gateway.endpoints.responses.pictures import Leg
+from gateway.endpoints.responses.running import KEEP_EVERY, MOST_KEPT_AGAIN, Running
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client
 from gateway.exchange.exchange import Exchange
@@ -69,7 +70,7 @@ class Following:
 
 
 class Run:
-    """One response that is being made. ``key``: whose it is."""
+    """One response that is made in the background. ``key``: whose it is. Implements ``running.Being``."""
 
     def __init__(self, key: str, answering: Answering, listener: Listener) -> None:
         self.key = key
@@ -103,10 +104,19 @@ class Run:
             return self._cancelled
         response = self._cancelled = {**self.now(), "status": "cancelled"}
         self.answering.keep(response)
-        self.answering.cancelled = True
+        self.answering.forgotten = True
         self.listener.leave()
         self.listener.end(Ending(STATUS_CLIENT_GONE))
         return response
+
+    def forget(self) -> None:
+        """None can ask for it any more."""
+        self.cancel()
+
+    def keep_so_far(self) -> None:
+        """Keep what has come by now, unless it is long."""
+        if self.events.size <= MOST_KEPT_AGAIN:
+            self.answering.keep_so_far()
 
     def _begin(self) -> None:
         if not self.listener.begun.is_set():
@@ -121,14 +131,9 @@ class Run:
 class Background:
     """All responses that are being made in the background."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, running: Running) -> None:
         self._services = services
-        self._running: dict[str, Run] = {}
-
-    def find(self, key: str, id: str) -> Run | None:
-        """The key's response of that id, if it is being made."""
-        run = self._running.get(id)
-        return run if run is not None and run.key == key else None
+        self._running = running
 
     async def answer(
         self,
@@ -166,14 +171,22 @@ class Background:
             await client.respond(200, notes, as_stored(run.now()))
 
     async def _run(self, id: str, exchange: Exchange, run: Run, leg: Leg | None, following: Following | None) -> None:
-        self._running[id] = run
+        self._running.add(id, run)
+        keeping = self._services.tasks.spawn(_keep_again(run), "background-kept")
         try:
             await exchange.run()
             if leg is not None and following is not None:
                 await following.follow(leg, run.listener)
         finally:
-            del self._running[id]
+            keeping.cancel()
+            self._running.remove(id)
             run.end()
+
+
+async def _keep_again(run: Run) -> None:
+    while True:
+        await asyncio.sleep(KEEP_EVERY)
+        run.keep_so_far()
 
 
 async def tell(client: HttpClient, events: Pieces, place: int, headers: Headers = ()) -> None:

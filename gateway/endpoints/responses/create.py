@@ -14,6 +14,7 @@ from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
 from gateway.endpoints.responses.failover import RelayedOrChat
 from gateway.endpoints.responses.pictures import Leg, Pictures
 from gateway.endpoints.responses.relay import Relayed, ResponsesRelay, last_event
+from gateway.endpoints.responses.running import Foreground, Running
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client as ExchangeClient
 from gateway.exchange.exchange import Exchange
@@ -37,11 +38,19 @@ class _AsChat:
 
 class CreateResponse:
     """The handler of the route. ``background``: runs what is not waited for. ``pictures``: makes those ordered.
-    ``relay``: reads what an upstream's own route is for.
+    ``relay``: reads what an upstream's own route is for. ``running``: what is being made.
     """
 
-    def __init__(self, desk: ResponsesDesk, background: Background, pictures: Pictures, relay: ResponsesRelay) -> None:
+    def __init__(
+        self,
+        desk: ResponsesDesk,
+        background: Background,
+        pictures: Pictures,
+        relay: ResponsesRelay,
+        running: Running,
+    ) -> None:
         self._desk = desk
+        self._running = running
         self._relay = relay
         self._background = background
         self._pictures = pictures
@@ -110,10 +119,15 @@ class CreateResponse:
             leg = self._pictures.leg(client, chat.answering)
         asked = request.model or ""
         exchange = Exchange(services, operation, route, key, leg or client, sdk_retry=again, asked=asked)
-        await exchange.run()
-        request.error = exchange.refusal
-        if chat is not None and chat.tool is not None and leg is not None:
-            await self._pictures.follow(leg, client, chat.answering, chat.tool, key)
+        kept = None if chat is None else Foreground(key.name, chat.answering, self._running, client.loop)
+        try:
+            await exchange.run()
+            request.error = exchange.refusal
+            if chat is not None and chat.tool is not None and leg is not None:
+                await self._pictures.follow(leg, client, chat.answering, chat.tool, key)
+        finally:
+            if kept is not None:
+                kept.end(gone=client.gone)
 
     def _following(self, answering: Answering, tool: PictureTool, key: VirtualKey) -> Following:
         """What makes the pictures that a response in the background orders."""

@@ -22,6 +22,7 @@ from gateway.wire.responses.answer import (
 )
 from gateway.wire.responses.compaction import sealed
 from gateway.wire.responses.telling import ResponseTelling
+from gateway.wire.sse import encode_event
 from gateway.wire.usage_reading import tier_in
 from gateway.wire.writable import dump_json
 
@@ -37,6 +38,13 @@ def queued_events(facts: ResponseFacts) -> tuple[dict[str, Any], bytes]:
     for name in QUEUED:
         response = telling.response(name)
     return response, telling.due()
+
+
+def last_event_of(response: Mapping[str, Any], number: int) -> bytes:
+    """The event that says how a response ended, as the stream's event of this number."""
+    name = f"response.{response['status']}"
+    data = dump_json({"type": name, "response": response, "sequence_number": number}, heavy=True)
+    return encode_event(data, name.encode())
 
 
 class ResponsePresenter:
@@ -65,6 +73,8 @@ class ResponsePresenter:
         self._summary: list[str] = []
         self.thought = False
         """Whether the model's thoughts were told."""
+        self.on_told: Callable[[], None] | None = None
+        """Called once, with the first events."""
         self.orders: list[tuple[int, str]] = []
         """The calls of tools that this gateway carries out: the place of each one's item, and its arguments. As long
         as they are not carried out, the response has not ended: ``complete`` is due."""
@@ -93,11 +103,20 @@ class ResponsePresenter:
     def failed(self, error: GatewayError) -> bytes:
         """``response.failed``, with what was said until then."""
         self._open()
-        self._telling.break_off([call for call in self._calls.result() if call.begun is not None])
+        self._break_off()
         state = self._telling.state
         state.status, state.error = "failed", error_object(error)
         self._ended(self._telling.response("failed"))
         return self._telling.due()
+
+    def cancelled(self) -> dict[str, Any]:
+        """The response, of which no more will come since its client left."""
+        self._break_off()
+        self._telling.state.status = "cancelled"
+        return self._telling.now()
+
+    def _break_off(self) -> None:
+        self._telling.break_off([call for call in self._calls.result() if call.begun is not None])
 
     def whole(self, completion: dict[str, Any], usage: Usage, cost: AnswerCost | None) -> bytes:
         """The response object."""
@@ -130,13 +149,15 @@ class ResponsePresenter:
         return self._telling.due() or dump_json(response, heavy=True)
 
     def so_far(self) -> dict[str, Any]:
-        """The response as it stands."""
-        return self._telling.now()
+        """The response as it stands, with what is being said."""
+        return self._telling.so_far()
 
     def _open(self) -> None:
         opening, self._opening = self._opening, ()
         for name in opening:
             self._telling.response(name)
+        if opening and self.on_told is not None:
+            self.on_told()
 
     def _take_names(self, chunk: Mapping[str, Any]) -> None:
         state = self._telling.state
