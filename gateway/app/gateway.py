@@ -61,6 +61,7 @@ from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.images.results import ImageResults
+from gateway.jobs.resuming import Resuming
 from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
@@ -122,6 +123,7 @@ class Gateway:
         self._response_places = build_places(services, store)
         self._deliveries = build_deliveries(services, store, config)
         self._waiting = build_waiting(config, services, store)
+        self._reconciler = Reconciler(services, resolved=self._resolved)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -168,7 +170,7 @@ class Gateway:
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
-            await gateway._waiting.jobs.open()
+            await Resuming(services, gateway._waiting.jobs, gateway._reconciler).begin()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -179,7 +181,7 @@ class Gateway:
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
+        services.tasks.spawn(gateway._reconciler.run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
         gateway._deliveries.start()
@@ -321,7 +323,7 @@ class Gateway:
         """What buys something."""
         door = self._door
         return {
-            CHAT_PATH: {"POST": ChatEndpoint(door)},
+            CHAT_PATH: {"POST": ChatEndpoint(door, self._waiting)},
             MESSAGES_PATH: {"POST": MessagesEndpoint(door)},
             COUNT_PATH: {"POST": CountTokensEndpoint(door)},
             **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
@@ -393,6 +395,10 @@ class Gateway:
         if not self._store.ledger.usable():
             reasons.append("the ledger cannot be written")
         return reasons
+
+    def _resolved(self, exchange: str, charged: int) -> None:
+        self.services.budgets.resolve(exchange, charged)
+        self._waiting.jobs.resolved(exchange, charged)
 
     def _late(self, seconds: float) -> None:
         self._lag = seconds

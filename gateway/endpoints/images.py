@@ -19,6 +19,7 @@ from gateway.endpoints.admission import Admission, marks_of
 from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
+from gateway.images.resumed import remembered
 from gateway.jobs.job import Asked
 from gateway.jobs.waiting import Waiting
 from gateway.runtime.off_loop import off_loop
@@ -73,7 +74,8 @@ class ImagesEndpoint:
                 job = jobs.join(asked)  # an equal one may have come meanwhile
             joined = job is not None
             if job is None:
-                job = jobs.begin(asked, request.id, request.host, stream=order.stream)
+                memory = remembered(operation, request.host)
+                job = jobs.begin(asked, request.id, request.host, stream=order.stream, order=memory)
                 assert job.client is not None
                 exchange = Exchange(
                     services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job

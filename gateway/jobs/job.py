@@ -63,7 +63,7 @@ class JobClient(StandInClient):
 
     def _take_head(self) -> None:
         """The headers as they stand: where a way failed on which nothing came, those of the next."""
-        self._head = ()
+        self._head = None
         super()._take_head()
 
 

@@ -199,8 +199,6 @@ class _Turn:
     async def _fail(self, error: GatewayError, headers: Headers) -> None:
         client, job = self._client, self._job
         self._error = error
-        if job.state == "unknown":
-            self._jobs.tell_unknown(job)
         await self._book(error.status)
         self.answered = True
         try:
@@ -209,6 +207,8 @@ class _Turn:
         except TimeoutError:
             client.abort()
         self.answered = not client.gone
+        if self.answered and error.code == "upstream_outcome_unknown":
+            self._jobs.tell_unknown(job)
 
     def _for_client(self, error: GatewayError) -> GatewayError:
         """What ended a job whose task goes on after the restart can be asked for again: that buys nothing."""
