@@ -23,6 +23,7 @@ from gateway.app.image_results import build_image_results, surroundings, tell_of
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
+from gateway.app.learned_durations import KeptDurations
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
@@ -117,6 +118,7 @@ class Gateway:
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
+        self._learned = KeptDurations(services, store.durations)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -163,6 +165,7 @@ class Gateway:
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
+            await gateway._learned.load()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -176,6 +179,7 @@ class Gateway:
         services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
+        services.tasks.spawn(gateway._learned.watch(), "learned-durations")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -222,6 +226,7 @@ class Gateway:
         states.adopt(services.snapshot.states)
         self._model_lists.configure(config)
         self._keyring.configure(config.keys)
+        services.learned.half_life = config.routing.half_life
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
@@ -264,6 +269,7 @@ class Gateway:
         await self.services.budgets.alerts.close()
         await self._responses.written()
         await self.services.tasks.cancel_all()
+        await self._learned.write()
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()

@@ -76,7 +76,7 @@ class TaskOperation:
         tools = self.tools
         return TaskRelay(
             orjson.dumps({**self.body, "model": target.model}),
-            tools.context(target, endpoint),
+            tools.context(target, endpoint, self.shape(target)),
             images=self.images,
             points_per_usd=tools.points_per_usd,
             jitter=tools.jitter,

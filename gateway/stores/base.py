@@ -7,7 +7,8 @@
     ├── usage          UsageReports: sums, checks, and what pruning would remove
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
     ├── alerts         AlertRecords: alerts of budgets, until they are told and after
-    └── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    └── durations      DurationRecords: what was learned of how long orders take
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.core.types import Budget
+from gateway.stores.duration_records import DurationRecords
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
     AlertState,
@@ -363,6 +365,9 @@ class Store(Protocol):
 
     @property
     def responses(self) -> ResponseRecords: ...
+
+    @property
+    def durations(self) -> DurationRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

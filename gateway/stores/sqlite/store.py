@@ -31,6 +31,7 @@ from gateway.stores.records import (
     Verification,
 )
 from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
+from gateway.stores.sqlite.durations import SQLiteDurations
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import file_state, read_mark
@@ -168,6 +169,7 @@ class SQLiteStore:
         self.balances = SQLiteBalances(ledger)
         self.alerts = SQLiteAlerts(ledger)
         self.responses = SQLiteResponses(ledger.path, ledger)
+        self.durations = SQLiteDurations(ledger.path, ledger)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:
