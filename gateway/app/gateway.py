@@ -23,7 +23,7 @@ from gateway.app.image_results import build_image_results, surroundings, tell_of
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
-from gateway.app.learned_durations import KeptDurations
+from gateway.app.learned_durations import KeptDurations, learned_figures
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
@@ -369,6 +369,7 @@ class Gateway:
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+            learned=learned_figures(self.services),
         )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:

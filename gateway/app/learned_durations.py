@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from gateway.core.errors import GatewayError, StoreError
@@ -58,6 +59,17 @@ def describe_learned(services: Services) -> list[dict[str, Any]]:
         return []
     rows = [_row(services, one) for one in services.learned.kinds(services.clock.wall_ns() / 1e9)]
     return sorted(rows, key=lambda row: -(row["p90_seconds"] or 0.0))
+
+
+def learned_figures(services: Services) -> Iterator[tuple[str, str, str, str, float]]:
+    """What is known of each model that the configuration names, for metrics: those that clients name are one."""
+    if not services.snapshot.learns:
+        return
+    named = {(one.upstream.name, one.model) for route in services.snapshot.routes for one in route.targets}
+    merged = services.learned.together(services.clock.wall_ns() / 1e9, lambda upstream, model: (upstream, model) in named)
+    for kind, expected in merged:
+        for quantile, seconds in (("0.1", expected.p10), ("0.5", expected.p50), ("0.9", expected.p90)):
+            yield kind.upstream, kind.operation, kind.model, quantile, seconds
 
 
 def _row(services: Services, learned: LearnedKind) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Figures:
     ``pending``: the ledger's rows not yet committed.
     ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
+    ``learned``: upstream, operation, model there, quantile, and the seconds within which such a share of orders ends.
     ``catalogue_age``: days since the built-in prices were last looked through.
     """
 
@@ -55,6 +56,7 @@ class Figures:
     auth_failures: int
     admin_auth_failures: int
     catalogue_age: int
+    learned: Iterable[tuple[str, str, str, str, float]] = ()
 
 
 class Metrics:
@@ -304,6 +306,12 @@ def _shown(figures: Figures) -> Iterator[Exposed]:
     yield _gauge("gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), figures.lag)])
     meaning = "Days since the built-in prices were last looked through."
     yield _gauge("gateway_catalogue_age_days", meaning, (), [((), figures.catalogue_age)])
+    yield _gauge(
+        "gateway_learned_duration_seconds",
+        "Seconds within which such a share of a model's latest orders ended, of all sizes, once twelve were seen.",
+        ("upstream", "operation", "upstream_model", "quantile"),
+        ((tuple(labels), seconds) for *labels, seconds in figures.learned),
+    )
     yield _total(
         "gateway_auth_failures_total",
         "Requests with a missing or wrong key.",
