@@ -66,7 +66,9 @@ def learned_figures(services: Services) -> Iterator[tuple[str, str, str, str, fl
     if not services.snapshot.learns:
         return
     named = {(one.upstream.name, one.model) for route in services.snapshot.routes for one in route.targets}
-    merged = services.learned.together(services.clock.wall_ns() / 1e9, lambda upstream, model: (upstream, model) in named)
+    merged = services.learned.together(
+        services.clock.wall_ns() / 1e9, lambda upstream, model: (upstream, model) in named
+    )
     for kind, expected in merged:
         for quantile, seconds in (("0.1", expected.p10), ("0.5", expected.p50), ("0.9", expected.p90)):
             yield kind.upstream, kind.operation, kind.model, quantile, seconds

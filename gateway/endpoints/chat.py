@@ -20,6 +20,7 @@ from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
+from gateway.endpoints.preference import PREFER, preferred
 from gateway.exchange.exchange import Exchange
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
@@ -140,6 +141,8 @@ class ChatEndpoint:
         request.model = asked.model
         tells_cost = services.snapshot.cost_in_answers
         operation, route = await self._orders.operation(asked, ids, key, tells_cost=tells_cost)
+        if PREFER in request.fields:
+            route = preferred(request, route)
         again = is_sdk_retry(request)
         return Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
 

@@ -16,6 +16,7 @@ from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.runtime.off_loop import off_loop
@@ -59,6 +60,7 @@ class ImagesEndpoint:
             key = admission.recheck(request, key)
             asked = request.model = order.model
             operation, route, order = await self.operation(order, key)
+            route = preferred(request, route)
             copies = HELD_TIMES + len(operation.parts)
             if not lease.grow(copies * sum(len(image.data) for image in order.images)):
                 raise gateway_overloaded()

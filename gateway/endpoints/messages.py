@@ -9,6 +9,7 @@ from gateway.core.types import VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.chat import ChatOrders, read_chat
 from gateway.endpoints.json_body import read_long
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.runtime.off_loop import off_loop
@@ -45,6 +46,7 @@ class MessagesEndpoint:
         services = self._admission.services
         (asked, chat, ids), key = await _read(self._admission, request)
         chat_operation, route = await self._orders.operation(chat, ids, key, tells_cost=False)
+        route = preferred(request, route)
         message = MessageFacts(f"msg_{services.new_id()}", chat.model, asked.stops, asked.offered)
         remarks = [f"ignored: {', '.join(asked.ignored)}"] if asked.ignored else []
         operation = TranslatedOperation(

@@ -18,6 +18,7 @@ from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, OperationName, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.runtime.off_loop import off_loop
@@ -158,6 +159,7 @@ class RelayEndpoint:
             key = admission.recheck(request, key)
             request.model = asked.model
             route = admission.route(asked.model, key, unlisted=self._route.operation, operations=self._operations)
+            route = preferred(request, route)
             if not lease.grow(HELD_TIMES * sum(len(file.data) for file in asked.files)):
                 raise gateway_overloaded()
             operation = relay_operation(services, asked, route, tells_cost=services.snapshot.cost_in_answers)

@@ -17,14 +17,15 @@ from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.images.task_model import price_each, priced
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
-from gateway.core.routing.endings import ended_error
 from gateway.core.routing.durations import OrderShape
+from gateway.core.routing.endings import ended_error
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_task, refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
 from gateway.server.body import read_body
@@ -124,7 +125,7 @@ class CreateTask:
         refuse_foreign_ids(ids_in_fields(body["input"]))
         request.model = body["model"]
         route = self._route(body["model"], body["task_type"], key)
-        images, times, route = self._priced(route, body)
+        images, times, route = self._priced(preferred(request, route), body)
         operation = TaskOperation(body, images, services.snapshot.image_orders.tools, len(raw), times)
         answered = asyncio.Event()
         exchange = Exchange(

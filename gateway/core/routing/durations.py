@@ -215,9 +215,7 @@ def middle_of(bucket: int) -> float:
     return float(SHORTEST * 2.0 ** ((bucket + 0.5) / STEPS))
 
 
-def _quantiles(
-    ended: Mapping[int, float], censored: Mapping[int, float], shares: Sequence[float]
-) -> Iterator[float]:
+def _quantiles(ended: Mapping[int, float], censored: Mapping[int, float], shares: Sequence[float]) -> Iterator[float]:
     """Kaplan and Meier's estimate. What is left when nothing more is known ends one bucket beyond all that is known."""
     buckets = sorted(ended.keys() | censored.keys())
     at_risk = sum(ended.values()) + sum(censored.values())

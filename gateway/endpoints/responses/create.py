@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.core.types import VirtualKey
 from gateway.endpoints.admission import is_sdk_retry
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, ResponsesDesk
 from gateway.endpoints.responses.pictures import Leg, Pictures
@@ -50,6 +51,7 @@ class CreateResponse:
             tells_cost=services.snapshot.cost_in_answers,
             remarks=answering.remarks,
         )
+        route = preferred(request, route)
         request.counted = True
         if asked.request.background:
             follow = None if tool is None else self._following(answering, tool, key)

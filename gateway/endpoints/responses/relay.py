@@ -16,6 +16,7 @@ from gateway.core.errors import OPENAI_ERRORS, GatewayError, invalid_request, no
 from gateway.core.made_ids import Place
 from gateway.core.types import OperationName, Route, Target, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.relays import RelayOperation, relay_operation
 from gateway.endpoints.responses.desk import Document
 from gateway.exchange.exchange import Exchange
@@ -60,7 +61,7 @@ class ResponsesRelay:
         request.model = asked.model
         route = self._admission.route(asked.model, key, unlisted="responses", operations=_RELAYED)
         named = await off_loop(document.named) if document.slow else document.named()
-        route = self._pinned(route, named, key)
+        route = self._pinned(preferred(request, route), named, key)
         operation = relay_operation(services, asked, route, tells_cost=False)
         form.failed = partial(_last_event, operation)
         again = is_sdk_retry(request)

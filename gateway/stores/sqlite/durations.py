@@ -65,7 +65,9 @@ def _weights(weights: dict[int, float]) -> str:
 def _histogram(at: float, seen: int, ended: str, censored: str) -> Histogram | None:
     """None for a row that is not as it was written."""
     try:
-        sides = [{int(bucket): float(weight) for bucket, weight in orjson.loads(one).items()} for one in (ended, censored)]
+        sides = [
+            {int(bucket): float(weight) for bucket, weight in orjson.loads(one).items()} for one in (ended, censored)
+        ]
     except (ValueError, TypeError, AttributeError):
         return None
     return Histogram(at, seen, *sides)
