@@ -112,6 +112,7 @@ def build_services(
         images=images,
         learned=learned,
     )
+    services.answers.configure(config.routes)
     return services, snapshots
 
 

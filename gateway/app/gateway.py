@@ -227,6 +227,7 @@ class Gateway:
         self._model_lists.configure(config)
         self._keyring.configure(config.keys)
         services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
@@ -369,6 +370,7 @@ class Gateway:
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+            cache_bytes=self.services.answers.size,
             learned=learned_figures(self.services),
         )
 

@@ -17,10 +17,12 @@ from gateway.core.long_texts import may_hold_long_texts
 from gateway.core.routing.route_operations import CHATS
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.answer_cache import from_cache
 from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
 from gateway.endpoints.preference import PREFER, preferred
+from gateway.exchange.cached_answer import CachedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
@@ -128,8 +130,8 @@ class ChatEndpoint:
         await exchange.run()
         request.error = exchange.refusal
 
-    async def _exchange(self, request: Request, client: Client) -> Exchange:
-        """Read what the client asks, and make it an exchange. Raises the errors of the request."""
+    async def _exchange(self, request: Request, client: Client) -> Exchange | CachedAnswer:
+        """Read what the client asks, and make it an exchange, or take its answer from the cache. Raises the errors of the request."""
         admission = self._admission
         services = admission.services
         key = admission.authenticate(request)
@@ -143,6 +145,11 @@ class ChatEndpoint:
         operation, route = await self._orders.operation(asked, ids, key, tells_cost=tells_cost)
         if PREFER in request.fields:
             route = preferred(request, route)
+        if route.rules.cache is not None and not asked.stream:
+            found = await from_cache(services, request, client, key, route, operation, asked.body, asked.size)
+            if isinstance(found, CachedAnswer):
+                return found
+            operation.keep = found
         again = is_sdk_retry(request)
         return Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
 

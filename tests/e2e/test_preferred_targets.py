@@ -101,7 +101,9 @@ async def test_what_is_not_healthy_is_passed_over_however_cheap(gateway: StartGa
 
 
 async def test_a_target_of_no_known_price_comes_last(gateway: StartGateway) -> None:
-    unknown = DEAR_FIRST.replace("{upstream: piapi, price: {input: 5, output: 20}}", "{upstream: piapi, model: nameless-1}")
+    unknown = DEAR_FIRST.replace(
+        "{upstream: piapi, price: {input: 5, output: 20}}", "{upstream: piapi, model: nameless-1}"
+    )
     rig = await gateway(unknown + "routing: {prefer: cost}")
     assert served_by(await rig.chat()) == "backup"
 
