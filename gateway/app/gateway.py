@@ -24,6 +24,7 @@ from gateway.app.jobs import build_waiting
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
+from gateway.app.learned_durations import KeptDurations, learned_figures
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
@@ -124,6 +125,7 @@ class Gateway:
         self._deliveries = build_deliveries(services, store, config)
         self._waiting = build_waiting(config, services, store)
         self._reconciler = Reconciler(services, resolved=self._resolved)
+        self._learned = KeptDurations(services, store.durations)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -171,6 +173,7 @@ class Gateway:
             tell_of_keys(findings, log)
             await services.budgets.load()
             await Resuming(services, gateway._waiting.jobs, gateway._reconciler).begin()
+            await gateway._learned.load()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -186,6 +189,7 @@ class Gateway:
         age_out(services, gateway._responses, gateway._response_places)
         gateway._deliveries.start()
         services.tasks.spawn(gateway._waiting.jobs.watch(), "jobs-age-out")
+        services.tasks.spawn(gateway._learned.watch(), "learned-durations")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -232,6 +236,8 @@ class Gateway:
         states.adopt(services.snapshot.states)
         self._model_lists.configure(config)
         self._keyring.configure(config.keys)
+        services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
@@ -277,6 +283,7 @@ class Gateway:
         await self._response_places.written()
         await self._waiting.jobs.written()
         await self.services.tasks.cancel_all()
+        await self._learned.write()
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()
@@ -377,6 +384,8 @@ class Gateway:
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+            cache_bytes=self.services.answers.size,
+            learned=learned_figures(self.services),
         )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:

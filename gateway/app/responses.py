@@ -39,9 +39,7 @@ def age_out(services: Services, kept: KeptResponses, places: ResponsePlaces) -> 
     services.tasks.spawn(places.watch(), "response-places-age-out")
 
 
-def response_routes(
-    admission: Admission, kept: KeptResponses, places: ResponsePlaces, waiting: Waiting
-) -> OwnRoutes:
+def response_routes(admission: Admission, kept: KeptResponses, places: ResponsePlaces, waiting: Waiting) -> OwnRoutes:
     """All routes."""
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
     make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))

@@ -157,13 +157,15 @@ class ChatWork:
 class ChatOperation:
     """A chat client's request: by the kind of a target, the work that is asked of it."""
 
-    __slots__ = ("_images", "_pictured", "bare", "chat", "prepares", "route", "stream", "supports")
+    __slots__ = ("_images", "_pictured", "bare", "chat", "keep", "prepares", "route", "stream", "supports")
 
     def __init__(self, chat: ChatWork, route: str = CHAT_PATH) -> None:
         self.chat = chat
         self.route = route
         self.stream = chat.request.stream
         self.supports = _CHAT
+        self.keep: Callable[[bytes, str | None], None] | None = None
+        """Is told of the whole answer, and what the key is charged for it."""
         self.prepares = self.bare = False
         self._images: ImageOperation | None = None
         self._pictured: OperationPart | None = None  # what the targets are asked for that only make images
@@ -235,4 +237,7 @@ class ChatOperation:
             return self._images.conclude(conversations, charge)
         if self.chat.tells_cost and not self.stream:
             conversation.cost = AnswerCost(charge())
-        return conversation.answer
+        answer = conversation.answer
+        if self.keep is not None and answer is not None:
+            self.keep(answer, charge())
+        return answer

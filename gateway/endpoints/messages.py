@@ -22,6 +22,7 @@ from gateway.endpoints.chat import ChatOrders, read_chat
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.message_operation import MessageOperation, RelayedMessage, relayed_message
 from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.token_count import CountedUpstream
@@ -111,6 +112,7 @@ class MessagesEndpoint(_ForAnthropics):
         self.dress(client)
         asked = await _read(self._admission, request)
         operation, route = await self._operation(asked)
+        route = preferred(request, route)
         services, again = self._admission.services, is_sdk_retry(request)
         exchange = Exchange(services, operation, route, asked.key, client, sdk_retry=again, asked=asked.relayed.model)
         request.counted = True

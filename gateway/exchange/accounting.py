@@ -124,6 +124,12 @@ class Account:
         )
         self._attempts.append(record)
 
+    def from_cache(self) -> None:
+        """It is answered with what was kept: nothing is asked of an upstream, and nothing charged."""
+        record = self.record
+        record.state, record.confidence, record.charged, record.cost = "settled", "measured", 0, "0.00"
+        record.cached = self._decided = True
+
     def begun_elsewhere(self, plan: AttemptPlan, avoided: Avoided) -> None:
         """An endpoint was not asked first by what was learned."""
         if not self.record.learned:

@@ -9,6 +9,7 @@ from datetime import UTC, tzinfo
 from typing import Protocol
 
 from gateway.billing.budgets import BudgetService
+from gateway.core.answer_cache import AnswerCache
 from gateway.core.chance import Randomness
 from gateway.core.client_address import Network
 from gateway.core.limits.body_memory import BodyBudget
@@ -172,4 +173,5 @@ class Services:
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)
     made_ids: MadeIds = field(default_factory=MadeIds)
+    answers: AnswerCache = field(default_factory=AnswerCache)
     learned: LearnedDurations = field(default_factory=LearnedDurations)

@@ -26,6 +26,8 @@ EXPOSED = (
     "x-gateway-attempts",
     "x-gateway-cost-usd",
     "x-gateway-note",
+    "x-gateway-expected-seconds",
+    "x-gateway-cache",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",

@@ -10,7 +10,8 @@
     ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
     ├── response_places  ResponsePlaceRecords: where upstreams keep theirs
     ├── jobs           JobRecords: paid work under way, and what it came to
-    └── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
+    ├── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
+    └── durations      DurationRecords: what was learned of how long orders take
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -25,6 +26,7 @@ from typing import Protocol
 
 from gateway.core.types import Budget
 from gateway.stores.delivery_records import DeliveryRecords
+from gateway.stores.duration_records import DurationRecords
 from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
@@ -376,6 +378,9 @@ class Store(Protocol):
 
     @property
     def jobs(self) -> JobRecords: ...
+
+    @property
+    def durations(self) -> DurationRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

@@ -45,6 +45,8 @@ class Figures:
     ``pending``: the ledger's rows not yet committed.
     ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
+    ``cache_bytes``: what kept answers take in memory.
+    ``learned``: upstream, operation, model there, quantile, and the seconds within which such a share of orders ends.
     ``catalogue_age``: days since the built-in prices were last looked through.
     """
 
@@ -55,6 +57,8 @@ class Figures:
     auth_failures: int
     admin_auth_failures: int
     catalogue_age: int
+    cache_bytes: int = 0
+    learned: Iterable[tuple[str, str, str, str, float]] = ()
 
 
 class Metrics:
@@ -83,6 +87,19 @@ class Metrics:
             "gateway_learned_starts_total",
             "Requests that began at another endpoint or upstream than configured, since those like them take long.",
             ("model", "upstream"),
+        )
+        self._cache_hits = counts(
+            "gateway_cache_hits_total", "Requests answered from the cache.", ("key", "team", "model")
+        )
+        self._cache_misses = counts(
+            "gateway_cache_misses_total",
+            "Requests whose answer the cache might have held and did not.",
+            ("key", "team", "model"),
+        )
+        self._cache_saved = counts(
+            "gateway_cache_saved_usd_total",
+            "What the answers had cost that were given again, in US dollars.",
+            ("key", "team", "model"),
         )
         self._crossed = counts(
             "gateway_budget_crossed_total",
@@ -199,6 +216,16 @@ class Metrics:
         names = (known(model, space.models), known(from_, space.upstreams), known(to, space.upstreams))
         self._failovers.of((*names, reason)).value += 1
 
+    def cache_hit(self, key: str, team: str | None, model: str, saved: int) -> None:
+        """Count a request that was answered from the cache. ``saved``: nano-dollars that the answer had cost."""
+        labels = (*self._owner(key, team), known(model, self._space.models))
+        self._cache_hits.of(labels).value += 1
+        self._cache_saved.of(labels).value += saved
+
+    def cache_missed(self, key: str, team: str | None, model: str) -> None:
+        """Count a request that could have been answered from the cache, if it had held the answer."""
+        self._cache_misses.of((*self._owner(key, team), known(model, self._space.models))).value += 1
+
     def begun_elsewhere(self, model: str, upstream: str) -> None:
         """Count a request that began elsewhere than configured by what was learned. ``upstream``: that was asked."""
         self._learned.of((known(model, self._space.models), known(upstream, self._space.upstreams))).value += 1
@@ -236,8 +263,9 @@ class Metrics:
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
             *(self._attempts, self._failovers, self._learned, self._crossed, self._refused, self._still_running),
+            *(self._cache_hits, self._cache_misses),
         )
-        money = (of.cost, of.upstream_cost)
+        money = (of.cost, of.upstream_cost, self._cache_saved)
         distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)
         # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
         taken = [
@@ -319,6 +347,14 @@ def _shown(figures: Figures) -> Iterator[Exposed]:
     yield _gauge("gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), figures.lag)])
     meaning = "Days since the built-in prices were last looked through."
     yield _gauge("gateway_catalogue_age_days", meaning, (), [((), figures.catalogue_age)])
+    meaning = "Bytes of answers kept for equal requests."
+    yield _gauge("gateway_cache_bytes", meaning, (), [((), figures.cache_bytes)])
+    yield _gauge(
+        "gateway_learned_duration_seconds",
+        "Seconds within which such a share of a model's latest orders ended, of all sizes, once twelve were seen.",
+        ("upstream", "operation", "upstream_model", "quantile"),
+        ((tuple(labels), seconds) for *labels, seconds in figures.learned),
+    )
     yield _total(
         "gateway_auth_failures_total",
         "Requests with a missing or wrong key.",

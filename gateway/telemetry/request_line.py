@@ -72,6 +72,8 @@ def request_fields(record: ExchangeRecord) -> dict[str, Any]:
         fields["above_bound"] = True
     if record.tier:
         fields["tier"] = record.tier
+    if record.cached:
+        fields["cache"] = "hit"
     if record.learned:
         fields["learned"] = record.learned
     if record.preferred:

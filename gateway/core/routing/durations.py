@@ -11,7 +11,7 @@ Pure: the time is passed in, in Unix seconds, and everything follows from it. Du
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 SHORTEST, LONGEST = 0.01, 86_400.0
@@ -36,6 +36,7 @@ MOST_KINDS = 512
 LONGEST_NAME = 64
 """Characters of a size or quality; what is longer is one kind with all others that are."""
 
+OTHER = "other"
 AUTO = "auto"
 """A size or quality that is left to the upstream."""
 
@@ -171,12 +172,18 @@ class LearnedDurations:
             if (weight := found.weight(at, self.half_life)) >= FORGOTTEN:
                 yield LearnedKind(kind, weight, self.expected(kind, at))
 
-    def together(self, at: float) -> Iterator[tuple[OrderKind, Expected]]:
-        """What is known of each upstream, operation and model, whatever the size, the quality and the pieces."""
+    def together(
+        self, at: float, is_named: Callable[[str, str], bool] = lambda upstream, model: True
+    ) -> Iterator[tuple[OrderKind, Expected]]:
+        """What is known of each upstream, operation and model, whatever the size, the quality and the pieces.
+
+        ``is_named``: whether an upstream's model is told by its name; all others are told as ``other``.
+        """
         sums: dict[OrderKind, Histogram] = {}
         for kind, found in self._kinds.items():
             if found.known(at, self.half_life):
-                broad = OrderKind(kind.upstream, kind.operation, kind.model)
+                model = kind.model if is_named(kind.upstream, kind.model) else OTHER
+                broad = OrderKind(kind.upstream, kind.operation, model)
                 _merge(sums.setdefault(broad, Histogram(at)), found, _decay(at - found.at, self.half_life))
         for broad, merged in sums.items():
             yield broad, Expected(*merged.quantiles((0.1, 0.5, 0.9)))
@@ -208,9 +215,7 @@ def middle_of(bucket: int) -> float:
     return float(SHORTEST * 2.0 ** ((bucket + 0.5) / STEPS))
 
 
-def _quantiles(
-    ended: Mapping[int, float], censored: Mapping[int, float], shares: Sequence[float]
-) -> Iterator[float]:
+def _quantiles(ended: Mapping[int, float], censored: Mapping[int, float], shares: Sequence[float]) -> Iterator[float]:
     """Kaplan and Meier's estimate. What is left when nothing more is known ends one bucket beyond all that is known."""
     buckets = sorted(ended.keys() | censored.keys())
     at_risk = sum(ended.values()) + sum(censored.values())
@@ -239,4 +244,4 @@ def _decay(seconds: float, half_life: float) -> float:
 
 def _name(text: str | None) -> str:
     text = (text or AUTO).strip().lower()
-    return text if 0 < len(text) <= LONGEST_NAME and text.isprintable() else "other"
+    return text if 0 < len(text) <= LONGEST_NAME and text.isprintable() else OTHER

@@ -8,6 +8,7 @@ from functools import partial
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.relays import RelayOperation
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
@@ -109,11 +110,13 @@ class CreateResponse:
         request.counted = True
         if chat is not None and chat.background:
             follow = None if chat.tool is None else self._following(chat.answering, chat.tool, key)
-            await self._background.answer(request, client, chat.answering, chat.operation, chat.route, key, follow)
+            route = preferred(request, chat.route)
+            await self._background.answer(request, client, chat.answering, chat.operation, route, key, follow)
             return
         again = is_sdk_retry(request)
         leg: Leg | None = None
         operation, route = _together(relayed, chat)
+        route = preferred(request, route)
         form.failed = partial(last_event, operation) if isinstance(operation, RelayOperation) else operation.failed
         if chat is not None and chat.tool is not None:
             leg = self._pictures.leg(client, chat.answering)
