@@ -127,6 +127,11 @@ class Job:
         return self.owner_left
 
     @property
+    def gone(self) -> bool:
+        """The client that began it left, and was not told to come again."""
+        return self.owner_left and not self.detached
+
+    @property
     def taken(self) -> bool:
         """Another re-send waits for it, or had its answer."""
         return self.delivered or any(waiter.joined for waiter in self.waiters)
