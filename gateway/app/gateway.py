@@ -20,7 +20,7 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
-from gateway.app.jobs import build_waiting
+from gateway.app.jobs import build_waiting, configure_webhooks, start_jobs
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
@@ -33,7 +33,6 @@ from gateway.app.responses import age_out, build_places, build_responses, respon
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
-from gateway.app.webhooks import build_deliveries, configure_deliveries
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -51,6 +50,7 @@ from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.images import ImagesEndpoint
+from gateway.endpoints.jobs import JobRoutes
 from gateway.endpoints.messages import CountTokensEndpoint, MessagesEndpoint
 from gateway.endpoints.models import model_routes
 from gateway.endpoints.relays import RELAY_PATHS, RelayEndpoint
@@ -122,7 +122,6 @@ class Gateway:
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._response_places = build_places(services, store)
-        self._deliveries = build_deliveries(services, store, config)
         self._waiting = build_waiting(config, services, store)
         self._reconciler = Reconciler(services, resolved=self._resolved)
         self._learned = KeptDurations(services, store.durations)
@@ -174,6 +173,7 @@ class Gateway:
             await services.budgets.load()
             await Resuming(services, gateway._waiting.jobs, gateway._reconciler).begin()
             await gateway._learned.load()
+            await start_jobs(gateway._waiting, services)
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -187,8 +187,6 @@ class Gateway:
         services.tasks.spawn(gateway._reconciler.run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
-        gateway._deliveries.start()
-        services.tasks.spawn(gateway._waiting.jobs.watch(), "jobs-age-out")
         services.tasks.spawn(gateway._learned.watch(), "learned-durations")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
@@ -246,7 +244,7 @@ class Gateway:
         services.snapshot = self._snapshots.take(config, states, self._model_lists.lists, refused_teams)
         self.config = config
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
-        configure_deliveries(self._deliveries, config)
+        configure_webhooks(self._waiting.telling.deliveries, config)
         services.budgets.configure(budget_settings(config))
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
@@ -278,7 +276,7 @@ class Gateway:
     async def close(self, timeout: float = 5.0) -> None:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
-        await asyncio.gather(self.services.budgets.alerts.close(), self._deliveries.close())
+        await asyncio.gather(self.services.budgets.alerts.close(), self._waiting.telling.deliveries.close())
         await self._responses.written()
         await self._response_places.written()
         await self._waiting.jobs.written()
@@ -300,6 +298,7 @@ class Gateway:
                 **model_routes(self._authenticator, self._model_lists.listing, services.budgets.requires_price),
                 **response_routes(self._door, self._responses, self._response_places, self._waiting),
                 **read_task_routes(self._door),
+                **JobRoutes(self._door, self._waiting).routes,
                 **kept_image_routes(self._images.open),
                 **webhook_routes(services, services.wakeups.waits, services.wakeups.give),
                 **front_page_routes(__version__, listed),
@@ -351,7 +350,7 @@ class Gateway:
                 self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(self._store, services),
-            deliveries=self._deliveries,
+            deliveries=self._waiting.telling.deliveries,
             reload=self.reread,
         )
 

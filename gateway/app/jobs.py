@@ -5,7 +5,9 @@ from __future__ import annotations
 from gateway.config import Config
 from gateway.exchange.services import Services
 from gateway.jobs.answers import AnswerFiles
+from gateway.jobs.deliveries import Deliveries
 from gateway.jobs.jobs import Jobs
+from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
 from gateway.stores.base import Store
 
@@ -14,6 +16,24 @@ FOLDER = "jobs"
 
 
 def build_waiting(config: Config, services: Services, store: Store) -> Waiting:
-    """The jobs, and what lets connections wait for them."""
+    """The jobs, what lets connections wait for them, and what tells of their end."""
     files = AnswerFiles(config.images.dir / FOLDER, config.images.keep_max)
-    return Waiting(services, Jobs(services, store.jobs, files))
+    jobs = Jobs(services, store.jobs, files)
+    deliveries = Deliveries(
+        store.deliveries, services.pool, services.clock, services.randomness, services.log, services.tasks
+    )
+    configure_webhooks(deliveries, config)
+    return Waiting(services, jobs, JobTelling(jobs, deliveries, services.clock))
+
+
+def configure_webhooks(deliveries: Deliveries, config: Config) -> None:
+    """From now on the webhooks of this configuration are told."""
+    webhooks = {name: (webhook.url, webhook.secret) for name, webhook in config.webhooks.items()}
+    deliveries.configure(webhooks, config.outward)
+
+
+async def start_jobs(waiting: Waiting, services: Services) -> None:
+    """Tell webhooks what is still to be told, and age out what is over. Raises StoreError."""
+    await waiting.telling.restore()
+    waiting.telling.deliveries.start()
+    services.tasks.spawn(waiting.jobs.watch(), "jobs-age-out")

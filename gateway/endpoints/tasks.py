@@ -24,6 +24,7 @@ from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_task, refuse_foreign_ids
 from gateway.endpoints.preference import preferred
@@ -127,7 +128,7 @@ class CreateTask:
     async def __call__(self, request: Request, client: Client) -> None:
         admission, services, jobs = self._admission, self._admission.services, self._waiting.jobs
         key = admission.authenticate(request)
-        marks = marks_of(request)
+        marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries)
         raw = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
         body, print_ = await read_long(services, key.name, raw, _parse)
         key = admission.recheck(request, key)
@@ -145,12 +146,13 @@ class CreateTask:
         if job is None:
             job = jobs.begin(asked, request.id, request.host, stream=False)
             assert job.client is not None
+            job.webhooks |= wishes.webhooks
             # The client has its answer as soon as there is a task; the exchange follows that beyond.
             exchange = Exchange(
                 services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
             )
             jobs.run(job, exchange, nullcontext())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, int, Route]:
         """How many pictures a task makes, how many times their price it may cost, and its route at the price of one.

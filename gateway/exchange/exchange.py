@@ -47,13 +47,13 @@ ERROR_TIMEOUT = 5.0
 class ExchangeJob(Protocol):
     """The job that an exchange is the work of, for whose clients another stands in (jobs/job.py).
 
-    ``id``: the job's. ``left``: no client waits for it any more.
+    ``id``: the job's. ``gone``: the client that began it left, and was not told to come again.
     """
 
     @property
     def id(self) -> str: ...
     @property
-    def left(self) -> bool: ...
+    def gone(self) -> bool: ...
 
     async def admitted(self, record: ExchangeRecord) -> None:
         """Return once it is written down that this exchange is about to be bought. Raises GatewayError."""
@@ -233,7 +233,7 @@ class Exchange:
             answer = await off_loop(operation.conclude, served, self.account.charge)
         else:
             answer = operation.conclude(served, self.account.charge)
-        left = client.gone if self._job is None else self._job.left
+        left = client.gone if self._job is None else self._job.gone
         cost = self.account.settle(STATUS_CLIENT_GONE if left else 200)
         if self._responded:
             return
@@ -246,7 +246,7 @@ class Exchange:
         """Tell the client of the error, unless it has been answered."""
         reservation = self.account.reservation
         error = self.services.budgets.final_error(error, reservation, self.key, self.route.named, self._bounds.why)
-        left = self._job is not None and self._job.left
+        left = self._job is not None and self._job.gone
         cost = self.account.settle(STATUS_CLIENT_GONE if left else error.status, error)
         if self._responded:
             return

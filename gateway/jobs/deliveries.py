@@ -123,20 +123,28 @@ class Deliveries:
         id = f"msg_{secrets.token_hex(16)}"
         await self._records.expect(Delivery(id, name, job, key, self._clock.wall_ns()))
 
-    async def job_ended(self, job: str, type: str, body: Callable[[], bytes]) -> None:
+    async def job_ended(self, job: str, type: str, body: bytes) -> None:
         """The job has ended: the webhooks that wait for that are told. Never raises.
 
-        ``type``: ``job.completed``, ``job.failed`` or ``job.cancelled``. ``body``: makes the message.
+        ``type``: ``job.completed``, ``job.failed`` or ``job.cancelled``. ``body``: the message.
         """
         try:
-            if await self._records.post(job, type, body(), self._clock.wall_ns()):
+            if await self._records.post(job, type, body, self._clock.wall_ns()):
                 self._news.set()
         except (GatewayError, StoreError) as error:
             self._log.error("webhook_not_kept", job=job, reason=str(error))
 
-    async def expected(self) -> Sequence[str]:
-        """The jobs that are waited for: those that an earlier process began may have ended since. Raises StoreError."""
-        return [one.job for one in await self._records.waiting()]
+    async def expected(self) -> Sequence[Delivery]:
+        """Those that wait for the end of a job, which an earlier process may have begun. Raises StoreError."""
+        return await self._records.waiting()
+
+    async def forgotten(self, delivery: Delivery) -> None:
+        """There is nothing to be told any more: the job was forgotten before it ended. Never raises."""
+        ended = replace(delivery, state="failed", reason="the job was forgotten before its end was told")
+        try:
+            await self._records.tried(ended, self._clock.wall_ns())
+        except (GatewayError, StoreError) as error:
+            self._log.error("webhook_not_kept", job=delivery.job, reason=str(error))
 
     async def page(
         self, limit: int, after: str = "", *, webhook: str = "", state: str = "", job: str = ""

@@ -79,6 +79,9 @@ class Job:
     ``detached``: no client need wait for it: it was asked for so, or a client that waits no longer comes again.
     ``order``: JSON, what an answer needs that is made after a restart.
     ``expected``: seconds that it is expected to take; None where nothing is known.
+    ``begun``: set once it is let in, or refused; ``finished``: once it has ended. ``webhooks``: those that are told of
+    its end; ``announced``: that was done. ``forgotten``: its client wants to hear no more of it, and what is under way
+    goes on.
     """
 
     id: str
@@ -108,6 +111,11 @@ class Job:
     waiters: set[Waiter] = field(default_factory=set)
     owner_left: bool = False
     delivered: bool = False
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    webhooks: set[str] = field(default_factory=set)
+    forgotten: bool = False
+    announced: bool = False
 
     @property
     def over(self) -> bool:
@@ -117,6 +125,11 @@ class Job:
     def left(self) -> bool:
         """No client waits for it that began it, or had its answer."""
         return self.owner_left
+
+    @property
+    def gone(self) -> bool:
+        """The client that began it left, and was not told to come again."""
+        return self.owner_left and not self.detached
 
     @property
     def taken(self) -> bool:
@@ -134,6 +147,9 @@ class Job:
         """Go over into another state, if one may follow on this."""
         if state in AFTER[self.state]:
             self.state = state
+            self.begun.set()
+            if self.over:
+                self.finished.set()
 
     async def admitted(self, record: ExchangeRecord) -> None:
         """Return once the job is in the store. Raises errors.ledger_unavailable()."""

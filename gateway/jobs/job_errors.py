@@ -28,6 +28,22 @@ def error_from(kept: bytes) -> GatewayError:
     return made(fields["status"], fields["type"], fields["code"], fields["message"], param=fields["param"])
 
 
+class StillRunning(GatewayFault):
+    """504: the client's time is nearly over, and its paid work goes on: sent again, it waits for that."""
+
+    at_once = True
+
+    def __init__(self, job: str) -> None:
+        super().__init__(
+            504,
+            "timeout_error",
+            "still_running",
+            f"This is still being made, as job {job}. The same request sent again waits for it and buys nothing more; "
+            f"GET /v1/jobs/{job} tells how it is.",
+            retry_after=0.0,
+        )
+
+
 def outcome_unknown() -> UpstreamFault:
     """504: what became of a purchase is not known, since the gateway was stopped while it was under way."""
     return UpstreamFault(

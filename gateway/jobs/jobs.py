@@ -7,7 +7,7 @@ bought for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 
 from gateway.core.errors import GatewayError, StoreError
@@ -35,7 +35,9 @@ _IMAGES = "/v1/images/"
 
 
 class Jobs:
-    """``records``: the store's. ``files``: the large answers."""
+    """``records``: the store's. ``files``: the large answers. ``on_admitted``: is told of a job before anything is
+    bought for it, and may refuse it; ``on_end``: of one that has ended, once its end is in the store.
+    """
 
     def __init__(self, services: Services, records: JobRecords, files: AnswerFiles) -> None:
         self._services = services
@@ -44,6 +46,8 @@ class Jobs:
         self._known: dict[str, Job] = {}
         self._of_key: dict[str, dict[bytes, list[Job]]] = {}
         self._writing: dict[str, asyncio.Task[None]] = {}
+        self.on_admitted: Callable[[Job], Awaitable[None]] = _nothing
+        self.on_end: Callable[[Job], Awaitable[None]] = _nothing
         self._changed: set[str] = set()
 
     # What clients ask
@@ -142,8 +146,13 @@ class Jobs:
             self._write_soon(job)
 
     async def forget(self, job: Job) -> None:
-        """Forget a job that has ended, its answer included. Raises errors.ledger_unavailable()."""
-        await self.written()
+        """Forget a job, its answer included; one that is under way goes on, and none hears of it any more.
+
+        Raises errors.ledger_unavailable().
+        """
+        job.forgotten = True
+        if (writing := self._writing.get(job.id)) is not None:
+            await asyncio.wait({writing})
         place = await self._records.forget(job.key, job.id)
         self._drop(job)
         await self._files.remove([] if place is None else [place])
@@ -225,6 +234,7 @@ class Jobs:
         job.exchange = record.id
         job.become("running")
         await self._records.keep(job.stored(None))
+        await self.on_admitted(job)
 
     def _answered(self, job: Job) -> None:
         """Its clients are answered; a task may still be followed."""
@@ -270,15 +280,24 @@ class Jobs:
         try:
             while job.id in self._changed:
                 self._changed.discard(job.id)
+                if job.forgotten:
+                    await self._announce(job)
+                    return
                 result = await self._result(job)
                 error = None if job.error is None else error_json(job.error)
                 await self._records.keep(job.stored(error), result)
+                await self._announce(job)
                 if job.over and job.id not in self._changed:
                     job.client = None if result is not None or job.error is not None else job.client
         except (GatewayError, OSError) as trouble:
             self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
         finally:
             self._writing.pop(job.id, None)
+
+    async def _announce(self, job: Job) -> None:
+        if job.over and not job.announced:
+            job.announced = True
+            await self.on_end(job)
 
     async def _result(self, job: Job) -> StoredResult | None:
         """The answer as it is kept; None if there is none, or it is kept already."""
@@ -315,6 +334,10 @@ class Jobs:
                 del mine[name]
         if not mine:
             del self._of_key[job.key]
+
+
+async def _nothing(_: Job) -> None:
+    """None wants to know."""
 
 
 def _names(job: Job) -> Iterable[bytes]:

@@ -125,7 +125,7 @@ def received(peer: Peer, number: int = 0) -> tuple[dict[str, str], bytes]:
 
 async def ended(made: Deliveries, job: str = "job_1", name: str = "shop") -> None:
     await made.expect(name, job, "alice")
-    await made.job_ended(job, "job.completed", lambda: BODY)
+    await made.job_ended(job, "job.completed", BODY)
 
 
 async def test_the_end_of_a_job_arrives_signed(post: Post) -> None:
@@ -148,7 +148,7 @@ async def test_a_job_that_none_waits_for_is_told_to_none(post: Post) -> None:
     async with Peer([Do.REQUEST, answering(b"200 OK")]) as peer:
         post.made.configure(webhooks(shop=peer))
         post.made.start()
-        await post.made.job_ended("job_other", "job.completed", lambda: BODY)
+        await post.made.job_ended("job_other", "job.completed", BODY)
         await ended(post.made)
         await post.until("job_1", "told")
         assert len(peer.requests) == 1
@@ -202,12 +202,12 @@ async def test_what_a_process_that_ends_leaves_is_sent_by_the_next(post: Post) -
         await peer.until_asked(1)
         await post.close()
         again = await post.open()
-        assert await again.expected() == ["job_2"], "how that one ended is still to be said"
+        assert [one.job for one in await again.expected()] == ["job_2"], "how that one ended is still to be said"
         again.configure(webhooks(shop=peer))
         again.start()
         told = await post.until("job_1", "told")
         assert {received(peer, number)[0]["webhook-id"] for number in range(len(peer.requests))} == {told.id}
-        await again.job_ended("job_2", "job.failed", lambda: b"{}")
+        await again.job_ended("job_2", "job.failed", b"{}")
         assert (await post.until("job_2", "told")).type == "job.failed"
 
 
