@@ -7,7 +7,7 @@ side by side under one reservation and one settlement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -88,6 +88,7 @@ class Subrequest:
 
     ``number``: which of the exchange's subrequests it is. ``conversation``: the newest, after success the one that
     served. ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
+    ``emit_now``: ``emit`` without waiting, by the client's own; False before that, and where it must be waited for.
     """
 
     __slots__ = (
@@ -106,6 +107,7 @@ class Subrequest:
         "_waking",
         "committed",
         "conversation",
+        "emit_now",
     )
 
     def __init__(self, exchange: ExchangeContext, part: OperationPart, number: int = 0) -> None:
@@ -124,6 +126,7 @@ class Subrequest:
         self._waking: AbstractContextManager[None] | None = None
         self.conversation: Conversation | None = None
         self.committed = False
+        self.emit_now: Callable[[bytes], bool] = _not_yet
 
     @property
     def bought(self) -> bool:
@@ -300,12 +303,8 @@ class Subrequest:
             if self._failover_plan is not None and self._plan is not None:
                 self._failover_plan.answering(self._plan, self._loop.time())
             self.committed = True
+            self.emit_now = around.client.write_now
         await around.client.emit(data, meaningful)
-
-    def emit_now(self, data: bytes) -> bool:
-        """The short way: content has gone out before and the client takes it."""
-        around = self._exchange
-        return self.committed and not around.client.gone and around.client.write_now(data)
 
     # What the conversation asks for besides
 
@@ -363,3 +362,8 @@ class Subrequest:
         if self._waking is not None:
             self._waking.__exit__(None, None, None)
             self._waking = self._wakeup = None
+
+
+def _not_yet(data: bytes) -> bool:
+    """Before the first content: that brings the head with it, which may have to be waited for."""
+    return False

@@ -192,11 +192,13 @@ class Client:
             await asyncio.sleep(0)
 
     def write_now(self, data: bytes) -> bool:
-        """``write`` without waiting. False if the client must be waited for, or the head is not out: then ``write``."""
-        if not self._chunked or self._flow.writing_paused or self.finished or not data or len(data) > AT_ONCE:
+        """``write`` without waiting. False if the client must be waited for, is gone, or the head is not out: then
+        ``write``.
+        """
+        size = len(data)
+        if self.gone or self._flow.writing_paused or not self._chunked or self.finished or not 0 < size <= AT_ONCE:
             return False
-        if not self.gone:
-            self._connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._connection.transport.write(b"%x\r\n%b\r\n" % (size, data))
         return True
 
     async def finish(self) -> None:

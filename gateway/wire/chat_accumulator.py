@@ -17,6 +17,8 @@ from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 _ITS_NAMES: tuple[str, ...] = ("id", "created", "model")
 _ELSEWHERE = frozenset({"object", "choices", "usage", "obfuscation", *_ITS_NAMES})
 
+_USAGE = frozenset({"usage", "usageMetadata"})
+
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
 
 
@@ -56,9 +58,10 @@ class ChatAccumulator:
             if name in _ELSEWHERE or value is None or (type(value) is str and extra.get(name) == value):
                 continue  # most that are left are in every chunk
             replace(extra, name, value)
-        usage = usage_of(chunk)
-        if usage and (read := read or read_usage(usage)) is not None:
-            self._usage = usage, read
+        if not _USAGE.isdisjoint(chunk):
+            usage = usage_of(chunk)
+            if usage and (read := read or read_usage(usage)) is not None:
+                self._usage = usage, read
         choices = chunk.get("choices")
         if type(choices) is list:
             for place, said in enumerate(choices):

@@ -89,7 +89,7 @@ class ContentTemplate:
         if not (self.known and events.startswith(opening) and events.endswith(closing)):
             return None
         if len(events) < 2 * (len(opening) + len(closing)):
-            text = self._one_text(events)
+            text = self._padded_text(events) if self._middle else _json_of(events[len(opening) - 1 : 1 - len(closing)])
             return [text] if text else None
         written = events[len(opening) : -len(closing)].split(closing + opening)
         # No text of JSON holds a line end. So the ones put between two texts here stand outside of any: if a text were
@@ -99,16 +99,14 @@ class ContentTemplate:
             return None
         return texts if {*map(type, texts)} == {str} else None
 
-    def _one_text(self, event: bytes) -> Any:
-        """The text of one event, which is whole; None or empty if it has none."""
+    def _padded_text(self, event: bytes) -> Any:
+        """The text of one event, which is whole and has padding; None or empty if it has none."""
         middle, start, stop = self._middle, len(self._opening) - 1, len(event) - len(self._closing)
-        if middle:
-            end = event.find(middle, start + 1, stop)
-            padding = event[end + len(middle) : stop]
-            if end < 0 or (padding and not padding.isalnum()):
-                return None
-            stop = end
-        return _json_of(event[start : stop + 1])
+        end = event.find(middle, start + 1, stop)
+        padding = event[end + len(middle) : stop]
+        if end < 0 or (padding and not padding.isalnum()):
+            return None
+        return _json_of(event[start : end + 1])
 
     def _without_padding(self, written: list[bytes]) -> list[Any] | None:
         """The texts in ``written``, each of which is followed by its padding; None if one is not."""
