@@ -26,7 +26,7 @@ from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.messages.errors import AnthropicErrors
 from gateway.wire.messages.headers import version_header
 from gateway.wire.messages.presenter import MessageFacts, MessagePresenter
-from gateway.wire.messages.relayed import merged_usage, relayed_request
+from gateway.wire.messages.relayed import merged_usage, relayed_request, usage_in
 from gateway.wire.messages.request import MessagesRequest, read_request
 
 from .chat import BILLED, INPUT_TOKENS, PIAPI, STREAM_HEAD, attempt_context, chunk, delta
@@ -234,6 +234,16 @@ def test_a_streamed_message_put_together_is_the_whole_one(deltas: list[dict[str,
     assert "".join(block["text"] for block in said) == "".join(one.get("content", "") for one in deltas)
     assert calls == [json.loads(one["call"]) for one in deltas if "call" in one]
     assert message["stop_reason"] == json.loads(whole)["stop_reason"]
+
+
+def test_summaries_made_on_the_way_are_billed_beside_the_sums() -> None:
+    lifetimes = {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}
+    summary = {"type": "compaction", "input_tokens": 100, "output_tokens": 20, "cache_creation_input_tokens": 7}
+    stated = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 2, "cache_creation": None}
+    turn = {"type": "message", "input_tokens": 10, "output_tokens": 5}
+    usage = usage_in({**stated, "iterations": [{**summary, "cache_creation": lifetimes}, turn]})
+    assert usage == Usage(119, 2, 25, cache_write_tokens=7, cache_write_hour_tokens=4)
+    assert usage_in({**stated, "iterations": [turn]}) == Usage(12, 2, 5)
 
 
 _FIGURES = st.dictionaries(
