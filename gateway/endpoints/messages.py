@@ -21,7 +21,7 @@ from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.chat import ChatOrders, read_chat
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.message_operation import MessageOperation, RelayedMessage, relayed_message
-from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.message_threads import pinned, remember
 from gateway.endpoints.preference import preferred
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
@@ -30,6 +30,7 @@ from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.client import Client
 from gateway.server.request import Request
+from gateway.translate.messages_relay import MessagesRelay
 from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
 from gateway.wire.messages.counting import count_message
@@ -88,9 +89,10 @@ async def _read(admission: Admission, request: Request, *, counting: bool = Fals
     key = admission.recheck(request, key)
     route = serving(admission.route(relayed.model, key, unlisted="chat"), MESSAGES, "messages")
     asked = _Asked(document, relayed, headers, route, key)
-    if asked.may_be_relayed:
-        refuse_foreign_ids(await asked.aside(lambda: list(ids_in_message(document))))
-    return asked
+    if not asked.may_be_relayed:
+        return asked
+    ids = await asked.aside(lambda: list(ids_in_message(document)))
+    return asked._replace(route=pinned(route, ids, key, services)) if ids else asked
 
 
 class _ForAnthropics:
@@ -118,6 +120,8 @@ class MessagesEndpoint(_ForAnthropics):
         request.counted = True
         await exchange.run()
         request.error = exchange.refusal
+        if isinstance(operation, RelayedMessage) and isinstance(operation.newest, MessagesRelay):
+            remember(operation.newest, asked.key, services)
 
     async def _operation(self, asked: _Asked) -> tuple[RelayedMessage | TranslatedOperation | MessageOperation, Route]:
         """The request as an operation, and the targets that can serve it.

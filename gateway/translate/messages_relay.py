@@ -28,6 +28,7 @@ from gateway.wire.messages.relayed import (
     as_chat_counts,
     merged_usage,
     most_written,
+    usage_in,
     usage_stated,
     words_of_message,
 )
@@ -36,7 +37,7 @@ from gateway.wire.most_input import UNKNOWN_WINDOW, most_input
 from gateway.wire.relay_request import RelayRequest, upstream_document
 from gateway.wire.relay_routes import AnswerForm
 from gateway.wire.sse import Event
-from gateway.wire.usage_reading import read_usage, tier_in
+from gateway.wire.usage_reading import tier_in
 
 KEY_HEADER = b"x-api-key"
 _ANY = (b"accept", b"*/*")
@@ -69,7 +70,7 @@ class MessageStream(RelayStream):
         if trouble is None and (said := usage_stated(document)) is not None:
             self.stated = merged_usage(self.stated, said)
             if document.get("type") == "message_delta":
-                self.usage = read_usage(self.stated)
+                self.usage = usage_in(self.stated)
         if document.get("type") == "message_stop":
             self.stopped = self._done = True
         return trouble
@@ -104,11 +105,23 @@ class MessagesRelay(RelayConversation):
         model = told.get("model")
         return Terms(tier=tier_in(told), model=model if isinstance(model, str) else None)
 
+    @property
+    def message_id(self) -> str:
+        """The id of the message, as the client was told it; empty before."""
+        told = self._document or self._stream.first.get("message")
+        id = told.get("id") if isinstance(told, dict) else None
+        return id if isinstance(id, str) else ""
+
+    @property
+    def holds_thread(self) -> bool:
+        """Whether the upstream was asked to hold the conversation."""
+        return bool(self._request.fields.get("thread"))
+
     def estimate(self) -> Usage:
         """What the request probably took so far: of the input what a stream said at its begin, else a count."""
         fields, stream = self._request.fields, self._stream
         written = self._count(words_of_message(self._document)) if self._document else stream.text.tokens(self._count)
-        stated = read_usage({**stream.stated, "output_tokens": written}) if stream.stated else None
+        stated = usage_in({**stream.stated, "output_tokens": written}) if stream.stated else None
         if stated is not None and self._believed(stated, stream.received) is not None:
             stated.confidence = "estimated"
             return stated

@@ -68,6 +68,44 @@ class TestFromOneKindToTheOther:
         assert "web_search" in error_of(answer.json())["message"]
 
 
+class TestThreads:
+    """Conversations that the upstream holds: known to the account and the virtual key that began them."""
+
+    BOB = "gw-bob-000111222333444555"
+
+    @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+    async def test_go_on_where_they_began(self, stream: bool, sandbox: Sandbox, gateway: StartGateway) -> None:
+        rig = await gateway(either(sandbox, "piapi", "claude", "reserve"))
+        begun = await messages(rig, thread={"type": "create"}, stream=stream)
+        first = begun.payloads[0] if stream else begun.body
+        document = json.loads(first)
+        id = document.get("message", document)["id"]
+        for _ in range(4):
+            answer = await messages(rig, thread={"type": "continue", "previous_message_id": id})
+            assert answer.status == 200
+        assert len({(request.role, request.key) for request in sandbox.requests}) == 1
+        assert sandbox.requests[-1].json["thread"]["previous_message_id"] == id
+
+    async def test_are_nobody_elses(self, sandbox: Sandbox, gateway: StartGateway) -> None:
+        keys = {"keys": [{"name": "alice", "key": ALICE}, {"name": "bob", "key": self.BOB}]}
+        rig = await gateway(relayed(sandbox, json.dumps(keys)))
+        id = (await messages(rig, thread={"type": "create"})).json()["id"]
+        plain = (await messages(rig)).json()["id"]  # of no thread, so that nothing goes on from it
+        before = len(sandbox.requests)
+        for asked, key in ((id, self.BOB), (plain, ALICE), ("msg_made_up", ALICE)):
+            thread = {"type": "continue", "previous_message_id": asked}
+            answer = await messages(rig, thread=thread, headers={"x-api-key": key})
+            assert answer.status == 404
+            assert error_of(answer.json())["type"] == "not_found_error"
+        assert len(sandbox.requests) == before
+
+    async def test_are_not_a_chats(self, sandbox: Sandbox, gateway: StartGateway) -> None:
+        rig = await gateway(either(sandbox, "piapi"))
+        answer = await messages(rig, thread={"type": "create"})
+        assert answer.status == 400
+        assert "thread" in error_of(answer.json())["message"]
+
+
 class TestACountOfTokens:
     async def test_is_the_upstreams_and_free(self, sandbox: Sandbox, gateway: StartGateway) -> None:
         rig = await gateway(relayed(sandbox))

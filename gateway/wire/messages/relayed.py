@@ -23,8 +23,8 @@ from gateway.wire.usage_reading import read_usage
 
 Fields = Mapping[str, Any]
 
-_OF_AN_ACCOUNT = ("diagnostics", "user_profile_id", "workspace_id")
-"""Fields that name what an account at Anthropic has, which many members share here."""
+_OF_AN_ACCOUNT = ("billing_policy", "diagnostics", "user_profile_id", "workspace_id")
+"""Fields about what an account at Anthropic has, which many members share here, and about who pays."""
 
 _WITHHELD = (*STEERING_FIELDS, CALLBACK, *_OF_AN_ACCOUNT)
 
@@ -46,7 +46,29 @@ def _streamed(fields: Fields) -> AnswerForm:
 
 def usage_of_message(document: Fields) -> Usage | None:
     """The usage of a whole message."""
-    return read_usage(document.get("usage"))
+    return usage_in(document.get("usage"))
+
+
+def usage_in(stated: object) -> Usage | None:
+    """What a message took. Summaries that were made on the way (compaction) are billed beside what its sums say."""
+    iterations = stated.get("iterations") if isinstance(stated, dict) else None
+    beside = [one for one in iterations if _is_summary(one)] if isinstance(iterations, list) else []
+    if not beside or not isinstance(stated, dict):
+        return read_usage(stated)
+    total = {**stated, "cache_creation": None}
+    for name in (*_CUMULATIVE_INPUT, "output_tokens"):
+        figures = [one.get(name) for one in (stated, *beside)]
+        total[name] = sum(figure for figure in figures if type(figure) is int and figure > 0)
+    lifetimes = [one["cache_creation"] for one in (stated, *beside) if isinstance(one.get("cache_creation"), dict)]
+    total["cache_creation"] = {
+        name: sum(figure for one in lifetimes if type(figure := one.get(name)) is int and figure > 0)
+        for name in dict.fromkeys(name for one in lifetimes for name in one)
+    }
+    return read_usage(total)
+
+
+def _is_summary(iteration: Any) -> bool:
+    return isinstance(iteration, dict) and iteration.get("type") == "compaction"
 
 
 def event_of_message(document: Fields) -> EventFacts:
@@ -104,9 +126,12 @@ def relayed_request(fields: dict[str, Any], size: int, *, slow: bool) -> RelayRe
 
 
 def ids_in_message(fields: Fields) -> Iterator[NamedId]:
-    """The ids that a request names: of files, of containers, and of an account's own skills."""
+    """The ids that a request names: files, containers, an account's own skills, the message that it goes on from."""
     yield from ids_in_fields(fields)
-    container = fields.get("container")
+    thread, container = fields.get("thread"), fields.get("container")
+    previous = thread.get("previous_message_id") if isinstance(thread, dict) else None
+    if previous is not None:
+        yield NamedId("message", str(previous), "thread.previous_message_id")
     skills = container.get("skills") if isinstance(container, dict) else None
     for place, skill in enumerate(skills if isinstance(skills, list) else ()):
         if isinstance(skill, dict) and skill.get("type") != "anthropic" and isinstance(skill.get("skill_id"), str):
@@ -116,6 +141,8 @@ def ids_in_message(fields: Fields) -> Iterator[NamedId]:
 def as_chat_counts(fields: Fields) -> dict[str, Any]:
     """The request in a form in which what bounds and counts chats can read it."""
     body = {name: value for name, value in fields.items() if name not in _BRINGS_NOTHING}
+    if b"compact" in orjson.dumps(fields.get("context_management")):  # which takes tokens of its own
+        body["context_management"] = fields["context_management"]
     system, tools = fields.get("system"), fields.get("tools")
     first = [{"role": "system", "content": system}] if isinstance(system, str | list) and system else []
     body["messages"] = [*first, *fields["messages"]]

@@ -52,14 +52,16 @@ _CHECKED: Mapping[str, Check] = {
 """What the gateway acts on itself."""
 
 _WITHOUT_EFFECT = (
-    *("cache_control", "context_management", "diagnostics", "inference_geo", "metadata", "speed"),
-    *("user_profile_id", "workspace_id"),
+    *("billing_policy", "cache_control", "context_management", "diagnostics", "fallback_credit_token"),
+    *("inference_geo", "metadata", "speed", "user_profile_id", "workspace_id"),
 )
 """Fields that mean nothing to a chat and can be done without."""
 
 _IMPOSSIBLE = {
     "mcp_servers": "Anthropic's own servers would call them.",
     "container": "Containers are kept at Anthropic.",
+    "thread": "Threads are kept at Anthropic.",
+    "compaction": "Anthropic's own models make such a summary.",
     "fallbacks": "Which model answers is this gateway's to choose.",
 }
 
