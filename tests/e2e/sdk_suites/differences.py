@@ -1,4 +1,4 @@
-"""What of an SDK's own tests is asked otherwise here, what does not apply, and what came of the run; pure but for files.
+"""What of an SDK's own tests is asked otherwise here, what does not apply, and what came of a run.
 
 A table (openai.toml, anthropic.toml) has ``adapted``: text of the tests that is replaced, and ``listed``: tests that do
 not apply. Each entry has its reason, and each must be needed: what finds nothing, or passes, is stale.
@@ -116,9 +116,8 @@ class Differences:
         ]
         for entry in self.listed:
             covered = [test for test in tests if entry.covers(test)]
-            for pattern in entry.tests:
-                if not any(Listed((pattern,), "").covers(test) for test in covered):
-                    problems.append(f"stale: there is no test {pattern}")
+            idle = [one for one in entry.tests if not any(Listed((one,), "").covers(test) for test in covered)]
+            problems += [f"stale: there is no test {pattern}" for pattern in idle]
             problems += [f"stale: {test.id} is listed, and passes" for test in covered if test.outcome == "passed"]
         return problems
 
