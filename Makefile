@@ -43,6 +43,7 @@ UNIT := core wire translate config runtime stores
 
 test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tests/e2e, ARGS="-k budget")
 	@scripts/node_sdk.sh
+	@$(BIN)/python -m tests.e2e.sdk_suites.environment
 	@$(PYTEST) -n auto $(ARGS)
 
 test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute

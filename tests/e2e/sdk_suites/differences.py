@@ -1,4 +1,4 @@
-"""What of an SDK's own tests is asked otherwise here, what does not apply, and what came of the run; pure but for files.
+"""What of an SDK's own tests is asked otherwise here, what does not apply, and what came of a run.
 
 A table (openai.toml, anthropic.toml) has ``adapted``: text of the tests that is replaced, and ``listed``: tests that do
 not apply. Each entry has its reason, and each must be needed: what finds nothing, or passes, is stale.
@@ -19,7 +19,7 @@ _OWN_IMPORT = "\nimport sdk_suite\n"
 _ASKS_NOTHING = "test_path_params_"
 """The beginning of the names of tests that end within the SDK: they are never listed."""
 
-_FORMS = ("test_method_", "test_raw_response_", "test_streaming_response_", _ASKS_NOTHING)
+_FORMS = re.compile("test_(method|raw_response|streaming_response)_")
 _VARIANTS = re.compile(r"_overload_\d+$|_with_all_params(_overload_\d+)?$|_disallows_pydantic$")
 
 
@@ -71,10 +71,13 @@ class Test:
         """The SDK's name of the call: ``chat.completions.create``."""
         file, _, name = self.short.partition("::")
         *folders, last = file.removesuffix(".py").split("/")
-        name = name.partition("[")[0]
-        for form in _FORMS:
-            name = name.removeprefix(form)
+        name = _FORMS.sub("", name.partition("[")[0])
         return ".".join([*folders, last.removeprefix("test_"), _VARIANTS.sub("", name)])
+
+    @property
+    def is_call(self) -> bool:
+        """Whether a server is asked."""
+        return self.outcome != "skipped" and _FORMS.match(self.short.partition("::")[2]) is not None
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,8 @@ class Differences:
         ]
         for entry in self.listed:
             covered = [test for test in tests if entry.covers(test)]
-            for pattern in entry.tests:
-                if not any(Listed((pattern,), "").covers(test) for test in covered):
-                    problems.append(f"stale: there is no test {pattern}")
+            idle = [one for one in entry.tests if not any(Listed((one,), "").covers(test) for test in covered)]
+            problems += [f"stale: there is no test {pattern}" for pattern in idle]
             problems += [f"stale: {test.id} is listed, and passes" for test in covered if test.outcome == "passed"]
         return problems
 
@@ -126,14 +128,15 @@ class Differences:
         """What came of each call, as docs/compatibility.md is made from. ``around``: client, version and date."""
         calls: dict[str, list[Test]] = {}
         for test in tests:
-            if not test.asks_nothing and test.outcome != "skipped":
+            if test.is_call:
                 calls.setdefault(test.call, []).append(test)
         for call, of_it in sorted(calls.items()):
             reasons = [entry.reason for entry in self.listed if any(entry.covers(test) for test in of_it)]
             asked = [test for test in of_it if not any(entry.covers(test) for entry in self.listed)]
             failed = any(test.outcome == "failed" for test in asked)
             result = "failed" if failed else "passed" if asked else "not applicable"
-            yield {**around, "call": call, "result": result, "note": "; ".join(reasons)}
+            count = f"{len(asked)} of {len(of_it)} tests" if asked else ""
+            yield {**around, "call": call, "result": result, "note": ": ".join(filter(None, (count, *reasons)))}
 
 
 def _rows(kind: Any, rows: Iterable[Mapping[str, Any]], version: str) -> Iterator[Any]:

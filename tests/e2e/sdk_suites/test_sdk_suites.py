@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.books import read_rows
 from tests.e2e.conftest import StartGateway
 from tests.e2e.harness import ALICE, Rig
 
 from .differences import Differences, Test
 from .environment import FOLDER, Sdk, is_made, program, read_sdks
+from .results import keep
 
 pytestmark = pytest.mark.timeout(600)
 
 CONFIG = "{default_models: {chat: gpt-4o, images: gpt-image-1}, limits: {event: 32MiB}}"
-RESULTS = "COMPATIBILITY_RESULTS"
-"""The variable with the folder that results are kept in, for docs/compatibility.md; they are kept nowhere without."""
 
 
 @pytest.mark.parametrize("sdk", read_sdks(), ids=lambda sdk: sdk.id)
@@ -36,9 +35,8 @@ async def test_an_sdks_own_tests_pass_or_are_listed(sdk: Sdk, gateway: StartGate
     differences = Differences.read(FOLDER / sdk.differences, sdk.version)
     problems = differences.adapt(folder / "tests" / "api_resources")
     tests = await run(sdk, folder, rig)
-    problems += differences.judge(tests)
-    if RESULTS in os.environ:
-        keep(sdk, differences, tests)
+    problems += [*differences.judge(tests), *failed_behind(rig)]
+    keep(sdk.id, f"{sdk.name}-python's own tests", sdk.version, lambda around: differences.rows(tests, around))
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
 
@@ -69,11 +67,10 @@ async def run(sdk: Sdk, folder: Path, rig: Rig) -> list[Test]:
     ]
 
 
-def keep(sdk: Sdk, differences: Differences, tests: list[Test]) -> None:
-    around = {
-        "client": f"{sdk.name}-python's own tests",
-        "version": sdk.version,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+def failed_behind(rig: Rig) -> list[str]:
+    """What went wrong without the SDK seeing it: a response that is made in the background fails after its answer."""
+    rows = [row for row in read_rows(rig.folder / "gateway.db") if row.state != "open"]
+    ends = {
+        (row.model, end) for row in rows for end in row.outcomes if end != "ok" and not end.startswith("client_gone")
     }
-    text = json.dumps(list(differences.rows(tests, around)), indent=1, ensure_ascii=False) + "\n"
-    (Path(os.environ[RESULTS]) / f"own-tests-{sdk.id}.json").write_text(text, encoding="utf-8")
+    return [f"failed: {model} at an upstream: {end}" for model, end in sorted(ends)]
