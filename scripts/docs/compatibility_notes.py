@@ -74,8 +74,8 @@ const piapi = createOpenAICompatible({ name: "piapi", baseURL: "http://127.0.0.1
 ```
 """,
     "codex": """
-In `~/.codex/config.toml`, with the virtual key in the environment, under the name that is given there. Its web search is
-switched off, as no chat has one:
+In `~/.codex/config.toml`, with the virtual key in the environment, under the name that is given there. Its web search
+is switched off, as no chat has one:
 
 ```toml
 model = "gpt-4.1"
