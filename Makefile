@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
+.PHONY: help run test test-unit compatibility compatibility-results check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -48,6 +48,14 @@ test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tes
 
 test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
 	@$(PYTEST) -n $$(getconf _NPROCESSORS_ONLN) $(UNIT:%=tests/%) $(ARGS)
+
+compatibility: $(VENV)/.dev ## real clients, each in an environment of its own, against the gateway: minutes (ARGS="-k codex")
+	@$(BIN)/python -m tests.compatibility.environments
+	@$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m compatibility tests/compatibility $(ARGS)
+
+compatibility-results: $(VENV)/.dev ## the same, kept in tests/compatibility/results/ and written into docs/compatibility.md
+	@COMPATIBILITY_RESULTS=1 $(MAKE) --no-print-directory compatibility
+	@$(BIN)/python -m scripts.build_docs
 
 check: $(VENV)/.dev ## format, lint, types, import contracts, budgets
 	@$(BIN)/ruff format --check .

@@ -53,9 +53,7 @@ class Stage:
     async def set_up(cls, client: Client, folder: Path) -> AsyncIterator[Self]:
         async with Sandbox(roles=("api", "proxy", "backup")) as sandbox:
             write(folder, gateway_settings(sandbox, folder))
-            serving = Gateway.serve(
-                folder, {"PYTHONPATH": str(ROOT)}, program_line=(sys.executable, "-m", "gateway")
-            )
+            serving = Gateway.serve(folder, {"PYTHONPATH": str(ROOT)}, program_line=(sys.executable, "-m", "gateway"))
             async with serving as gateway:
                 with (folder / "driver.log").open("wb") as log:
                     driver = await _start(client, gateway.url, folder, log)
@@ -71,8 +69,8 @@ class Stage:
             self._sandbox.script(script)
         order = {"call": f"{api}/{trial.does}", "key": trial.key, "prompt": trial.prompt}
         report = await self._reported(order)
-        asked = [f"{request.role} {request.path}" for request in self._sandbox.requests[self._asked :]]
         found = await self._settled()
+        asked = [f"{request.role} {request.path}" for request in self._sandbox.requests[self._asked :]]
         self._asked, self._rows = len(self._sandbox.requests), self._rows + len(found)
         return Seen(report, asked, found)
 

@@ -19,8 +19,12 @@ class Client:
     """One version of one client.
 
     ``python``, ``npm``: the packages of its environment, each with its version. ``driver``: the file in drivers/.
-    ``apis``: what is tried, see calls.py. ``without``: call → why it is not for this client. ``retries``: whether it
-    asks again by itself when a stream broke. ``chatty``: whether it asks for more than it is told to.
+    ``apis``: what is tried, see trials.py. A call is an API and a trial, such as ``chat/whole``. ``without``: call →
+    why it is not for this client. ``fails``: call → by which fault of the client's own it fails. ``chatty``: calls in
+    which it asks for more than it is told to. ``retries``: it asks again by itself when a stream broke.
+    ``structured``: its answers are objects, whose strings repeat the prompt. ``one_step``: it works without tools, so
+    that a piece of work is one request. ``prompts``: trial → its prompt in place of the usual. ``plays``: how the
+    upstream answers in place of ``ok``.
     """
 
     name: str
@@ -30,8 +34,13 @@ class Client:
     python: Sequence[str] = ()
     npm: Sequence[str] = ()
     without: Mapping[str, str] = field(default_factory=dict)
+    fails: Mapping[str, str] = field(default_factory=dict)
     retries: bool = False
-    chatty: bool = False
+    chatty: Sequence[str] = ()
+    structured: bool = False
+    one_step: bool = False
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    plays: str = "ok"
 
     @property
     def id(self) -> str:

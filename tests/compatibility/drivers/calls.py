@@ -1,4 +1,4 @@
-"""Makes the calls that it is told to, one after the other: one order a line on stdin, one JSON line of report on stdout.
+"""Makes the calls it is told to, one after the other: one order a line on stdin, one JSON line of report on stdout.
 
     in   {"call": "chat/stream", "key": "gw-…", "prompt": "…"}
     out  {"call": "chat/stream", "ok": true, "seen": {"text": "…", "pieces": 12}}
@@ -41,7 +41,7 @@ def _made(call, order, runner):
         seen = call(order)
         if inspect.isawaitable(seen):
             seen = runner.run(_awaited(seen))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  what a client raises is what is looked at
         traceback.print_exc()
         causes = [error]
         while (cause := causes[-1].__cause__) is not None and cause not in causes:

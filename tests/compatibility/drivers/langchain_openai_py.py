@@ -13,9 +13,7 @@ def get_weather(city: str) -> str:
 
 
 def model(order, responses):
-    return ChatOpenAI(
-        model="gpt-4o-mini", base_url=V1, api_key=order["key"], use_responses_api=responses, timeout=30
-    )
+    return ChatOpenAI(model="gpt-4o-mini", base_url=V1, api_key=order["key"], use_responses_api=responses, timeout=30)
 
 
 def whole(order, responses):

@@ -1,7 +1,10 @@
 """openai-agents: an agent with a tool, over responses (its default) and over chats."""
 
+import base64
+
 from agents import (
     Agent,
+    ImageGenerationTool,
     ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
@@ -42,17 +45,26 @@ async def stream(order, model):
 
 
 async def tools(order, model):
-    running, used = Runner.run_streamed(agent(order, model, [get_weather]), order["prompt"]), []
-    async for event in running.stream_events():
-        if event.type == "run_item_stream_event" and event.name == "tool_called":
-            used.append(event.item.raw_item.name)
+    running = Runner.run_streamed(agent(order, model, [get_weather]), order["prompt"])
+    told = [event async for event in running.stream_events() if event.type == "run_item_stream_event"]
+    used = [event.item.raw_item.name for event in told if event.name == "tool_called"]
     return {"text": running.final_output, "tools": used}
+
+
+async def picture(order):
+    tool = ImageGenerationTool({"type": "image_generation", "model": "gpt-image-2"})
+    done = await Runner.run(agent(order, OpenAIResponsesModel, [tool]), order["prompt"])
+    made = [item.raw_item for item in done.new_items if item.type == "tool_call_item"]
+    return {"pictures": [len(base64.b64decode(item.result)) for item in made]}
 
 
 serve(
     {
-        f"{api}/{call.__name__}": lambda order, call=call, model=model: call(order, model)
-        for api, model in (("chat", OpenAIChatCompletionsModel), ("responses", OpenAIResponsesModel))
-        for call in (whole, stream, tools)
+        "image_generation/picture": picture,
+        **{
+            f"{api}/{call.__name__}": lambda order, call=call, model=model: call(order, model)
+            for api, model in (("chat", OpenAIChatCompletionsModel), ("responses", OpenAIResponsesModel))
+            for call in (whole, stream, tools)
+        },
     }
 )

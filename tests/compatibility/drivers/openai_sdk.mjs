@@ -75,6 +75,13 @@ await serve({
     }
   },
 
+  async "image_generation/picture"(order) {
+    const tools = [{ type: "image_generation", model: "gpt-image-2" }];
+    const answer = await client(order).responses.create({ model, input: order.prompt, tools });
+    const pictures = answer.output.filter((item) => item.type === "image_generation_call");
+    return { pictures: pictures.map((item) => size(item.result)) };
+  },
+
   async "images/picture"(order) {
     const answer = await client(order).images.generate({ model: "gpt-image-2", prompt: order.prompt });
     return { pictures: answer.data.map((picture) => size(picture.b64_json)) };

@@ -84,9 +84,7 @@ def responses_tools(order):
         for call in calls:
             used.append(call.name)
             outputs.append({"type": "function_call_output", "call_id": call.call_id, "output": weather("Rome")})
-        answer = client(order).responses.create(
-            model=MODEL, input=outputs, tools=tools, previous_response_id=answer.id
-        )
+        answer = client(order).responses.create(model=MODEL, input=outputs, tools=tools, previous_response_id=answer.id)
     return {"text": answer.output_text, "tools": used}
 
 
@@ -126,7 +124,7 @@ if __name__ == "__main__":
             "responses/whole": responses_whole,
             "responses/stream": responses_stream,
             "responses/tools": responses_tools,
-            "responses/picture": responses_picture,
+            "image_generation/picture": responses_picture,
             "images/picture": pictures_made,
             "images/edit": pictures_changed,
         }
