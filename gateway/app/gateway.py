@@ -370,6 +370,7 @@ class Gateway:
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+            jobs=self._waiting.jobs.running,
         )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
