@@ -385,6 +385,7 @@ class Gateway:
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
             cache_bytes=self.services.answers.size,
             learned=learned_figures(self.services),
+            jobs=self._waiting.jobs.running,
         )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ ERROR_TIMEOUT = 5.0
 
 _COST = b"x-gateway-cost-usd"
 _NOTHING = format_usd(0).encode()
-_LIMITS = b"x-ratelimit-"
+_LIMITS = b"ratelimit"
 _IMAGES = "/v1/images/"
 
 
@@ -91,6 +91,8 @@ class Waiting:
         turn = _Turn(self._services, self, request, client, job, key, joined=joined, patience=wishes.patience)
         waiter = Waiter(joined)
         job.enter(waiter)
+        if joined:
+            self._services.metrics.job("joined")
         try:
             if wishes.webhook and joined:
                 await self.telling.expect(job, wishes.webhook)
@@ -335,7 +337,7 @@ class _Turn:
         if not self._joined:
             return (*headers, (JOB, job.id.encode()))
         notes = [value.decode("ascii") for name, value in headers if name == NOTE]
-        kept = [(name, value) for name, value in headers if name not in (NOTE, _COST) and not name.startswith(_LIMITS)]
+        kept = [(name, value) for name, value in headers if name not in (NOTE, _COST) and _LIMITS not in name]
         limits = self._services.limits.headers(self._key, self._client.loop.time())
         return (*kept, *limits, *note_headers((*notes, JOINED)), (_COST, _NOTHING), (JOB, job.id.encode()))
 

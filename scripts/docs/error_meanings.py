@@ -187,6 +187,11 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "A request that may come from a web page has no JSON body, while no key is asked for.",
         "Send `Content-Type: application/json`, or make a virtual key and send it.",
     ),
+    (422, "idempotency_key_reused"): Meaning(
+        "The `Idempotency-Key` was used for another request of this key, on this route or another, whose answer is "
+        "still kept (`jobs.keep`). Nothing was bought.",
+        "Send each request with a key of its own; only a re-send of the same request has the same one.",
+    ),
     (429, "rate_limit_exceeded"): Meaning(
         "The virtual key is at its `rpm`, `tpm` or `parallel`; or its budget has room only once running requests "
         "have ended; or the upstream limits the rate of every key of the pool; or too many wrong keys came from one "
@@ -237,7 +242,7 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     ),
     (502, "result_unavailable"): Meaning(
         "An image was made and is charged, but its link leads to where nobody should be sent (a private address, this "
-        "gateway, a password in it).",
+        "gateway, a password in it); or this was a re-send, and the answer it was to be given is no longer kept.",
         "Ask for `url` to get such a link all the same; for storage on your own premises set `images.fetch_private`. "
         "The log says why. Sending it again buys it again.",
     ),
@@ -265,7 +270,8 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Try again; ask for a stream; look at `timeouts` and `tasks.deadline` of the upstream.",
     ),
     (504, "upstream_outcome_unknown"): Meaning(
-        "A paid item may have been bought, but its result did not arrive.",
+        "A paid item may have been bought, but its result did not arrive, or the gateway was stopped while it was under "
+        "way. A re-send is told so once, and buys if it is sent again.",
         "Look at the upstream's own list first: sending it again may buy it once more. Until it is known, or for a "
         "day, the budget keeps it reserved.",
     ),
