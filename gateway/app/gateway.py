@@ -31,7 +31,7 @@ from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import build_responses, response_routes
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
-from gateway.app.store_care import look_after, tell_of_opening, watch_place
+from gateway.app.store_care import start_care, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -120,8 +120,8 @@ class Gateway:
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._waiting = build_waiting(config, services, store)
-        self._lag = 0.0
-        self._leaving = False
+        self._reconciler = Reconciler(services, resolved=self._resolved)
+        self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
 
@@ -166,8 +166,7 @@ class Gateway:
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
-            await gateway._waiting.jobs.open()
-            await start_jobs(gateway._waiting, services)
+            await start_jobs(gateway._waiting, services, gateway._reconciler)
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -178,11 +177,10 @@ class Gateway:
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
+        services.tasks.spawn(gateway._reconciler.run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
-        services.tasks.spawn(look_after(store, log), "store")
-        services.tasks.spawn(watch_place(store, log), "store-place")
+        start_care(store, log, services.tasks)
         if ask_for_models:
             gateway._model_lists.start()
             gateway._key_probe.start(config.upstreams.values())
@@ -268,8 +266,7 @@ class Gateway:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await asyncio.gather(self.services.budgets.alerts.close(), self._waiting.telling.deliveries.close())
-        await self._responses.written()
-        await self._waiting.jobs.written()
+        await asyncio.gather(self._responses.written(), self._waiting.jobs.written())
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
@@ -318,7 +315,7 @@ class Gateway:
         """What buys something."""
         door = self._door
         return {
-            CHAT_PATH: {"POST": ChatEndpoint(door)},
+            CHAT_PATH: {"POST": ChatEndpoint(door, self._waiting)},
             MESSAGES_PATH: {"POST": MessagesEndpoint(door)},
             COUNT_PATH: {"POST": CountTokensEndpoint(door)},
             **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
@@ -390,6 +387,10 @@ class Gateway:
         if not self._store.ledger.usable():
             reasons.append("the ledger cannot be written")
         return reasons
+
+    def _resolved(self, exchange: str, charged: int) -> None:
+        self.services.budgets.resolve(exchange, charged)
+        self._waiting.jobs.resolved(exchange, charged)
 
     def _late(self, seconds: float) -> None:
         self._lag = seconds

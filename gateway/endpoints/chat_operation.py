@@ -173,6 +173,11 @@ class ChatOperation:
         self._pictured = images.parts[0]
         self.supports = _CHAT | self._pictured.supports
 
+    @property
+    def images(self) -> ImageOperation | None:
+        """The same order for images, if targets that only make images may serve it."""
+        return self._images
+
     def _work(self, target: Target) -> OperationPart:
         pictured = self._pictured
         if pictured is None or target.operation == "chat" or target.operation not in pictured.supports:

@@ -20,6 +20,7 @@ from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
+from gateway.images.resumed import remembered
 from gateway.jobs.job import Asked
 from gateway.jobs.waiting import Waiting
 from gateway.runtime.off_loop import off_loop
@@ -59,7 +60,7 @@ class ImagesEndpoint:
         admission, services, jobs = self._admission, self._admission.services, self._waiting.jobs
         with ExitStack() as held:
             key = admission.authenticate(request)
-            marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries)
+            marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries, may_be_async=True)
             order, print_, lease = await self._read(request, key.name)
             held.callback(lease.release)
             key = admission.recheck(request, key)
@@ -74,7 +75,8 @@ class ImagesEndpoint:
                 job = jobs.join(asked)  # an equal one may have come meanwhile
             joined = job is not None
             if job is None:
-                job = jobs.begin(asked, request.id, request.host, stream=order.stream)
+                memory = remembered(operation, request.host)
+                job = jobs.begin(asked, request.id, request.host, stream=order.stream, order=memory)
                 assert job.client is not None
                 job.webhooks |= wishes.webhooks
                 exchange = Exchange(

@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayError, StoreError
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.jobs.job_state import end_state
 from gateway.core.jobs.joining import job_to_join
+from gateway.core.pricing.prices import format_usd
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
@@ -21,7 +22,7 @@ from gateway.jobs.answers import AnswerFiles, answer_gone, headers_of
 from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id
 from gateway.jobs.job_errors import error_from, error_json, outcome_unknown
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.stores.job_records import JobRecords, StoredJob, StoredResult
+from gateway.stores.job_records import JobRecords, StoredJob, StoredResult, Unfinished
 
 MOST_KNOWN = 100_000
 """Jobs that ended and are known; of more, the oldest are forgotten."""
@@ -158,19 +159,32 @@ class Jobs:
 
     # Its life
 
-    async def open(self) -> list[Job]:
-        """Take up what an earlier process left. Returns the jobs that were under way, all of which are running.
+    async def open(self) -> list[tuple[Job, Unfinished]]:
+        """Take up what an earlier process left. Returns the jobs that were under way, to be brought to their end.
 
         Raises StoreError.
         """
-        since = self._services.clock.wall_ns() - int(self._services.snapshot.jobs_keep * _NS)
-        left = []
-        for stored in await self._records.since(since):
-            job = _taken_up(stored)
-            self._remember(job)
-            if not job.over:
-                left.append(job)
-        return left
+        settings = self._services.snapshot
+        keep = max(settings.jobs_keep, settings.jobs_join)
+        for stored in await self._records.since(self._services.clock.wall_ns() - int(keep * _NS)):
+            self._remember(_taken_up(stored))
+        unfinished = await self._records.unfinished()
+        return [(self._known[one.job.id], one) for one in unfinished if one.job.id in self._known]
+
+    async def is_answered(self, job: Job) -> bool:
+        """Whether the store has an answer to it, though it has not ended. Raises StoreError."""
+        return await self._records.result(job.id) is not None
+
+    def stand_in(self, job: Job, host: str | None) -> JobClient:
+        """Make one for the clients of a job that is taken up."""
+        job.client = JobClient(job.request_id, asyncio.get_running_loop(), host=host)
+        return job.client
+
+    def resolved(self, exchange: str, charged: int) -> None:
+        """An exchange of unknown outcome turned out to be charged so much, in nano-dollars."""
+        for job in [one for one in self._known.values() if one.exchange == exchange]:
+            job.cost = format_usd(charged)
+            self._write_soon(job)
 
     async def watch(self) -> None:
         """Let go of what is kept no longer, every now and then; for ever."""
@@ -200,13 +214,13 @@ class Jobs:
         while self._writing:
             await asyncio.wait({*self._writing.values()})
 
-    def end(self, job: Job, ending: Ending, *, purchased: bool, unknown: bool = False, cost: str | None = None) -> None:
-        """A job has ended like this. ``cost``: in US dollars, if it is known."""
-        assert job.client is not None
-        job.error, job.purchased, job.cost = ending.error, purchased, cost
+    def end(self, job: Job, ending: Ending, *, purchased: bool, unknown: bool = False) -> None:
+        """A job that was taken up has ended like this. ``unknown``: it cannot be known what became of it."""
+        job.error, job.purchased = ending.error, purchased
         job.become(end_state(completed=ending.error is None, unknown=unknown, bought=True, gone=False))
         job.ended_ns = self._services.clock.wall_ns()
-        job.client.end(ending)
+        if job.client is not None:
+            job.client.end(ending)
         self._write_soon(job)
 
     async def _run(self, job: Job, exchange: Exchange, holding: AbstractContextManager[object]) -> None:
@@ -248,7 +262,6 @@ class Jobs:
         gone = job.state == "cancelled" or client.ending is None
         job.error, job.purchased = error, completed or spent
         job.become(end_state(completed=completed, unknown=unknown, bought=exchange.sent, gone=gone))
-        job.told = job.state == "unknown" and not job.left and not cut
         job.ended_ns = self._services.clock.wall_ns()
         client.end(ending)
         if job.exchange:

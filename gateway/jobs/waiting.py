@@ -302,7 +302,7 @@ class _Turn:
         self.answered = True
         await self._send(error, headers)
         self.answered = not self._client.gone
-        if job.state == "unknown" and self.answered:  # one that did not hear it is told once more
+        if self.answered and error.code == "upstream_outcome_unknown":  # one that did not hear it is told once more
             self._jobs.tell_unknown(job)
 
     async def _send(self, error: GatewayError, headers: Headers) -> None:

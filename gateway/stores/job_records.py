@@ -63,12 +63,12 @@ class StoredResult:
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """A job that an earlier process left under way. ``tasks``: what was made for it upstream, as far as is known.
-    ``pieces``: how many were to be bought.
+    ``state``: how its exchange stands in the books: ``released`` if nothing was bought; empty if there is no row.
     """
 
     job: StoredJob
     tasks: tuple[TaskRecord, ...]
-    pieces: int
+    state: str
 
 
 class JobRecords(Protocol):

@@ -114,10 +114,12 @@ class TaskPolling:
             return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail="no usable task id in the answer")
         return CreatedTask(state.task_id, state, head.status, answer, document)
 
-    def until_ended(self, task_id: str, tell: Callable[[], Emitting]) -> Generator[Command, Result, TaskState]:
+    def until_ended(
+        self, task_id: str, tell: Callable[[], Emitting], *, at_once: bool = False
+    ) -> Generator[Command, Result, TaskState]:
         """Poll ``task_id`` until it is done or has failed.
 
-        ``tell``: what is emitted before every poll.
+        ``tell``: what is emitted before every poll. ``at_once``: the first poll comes without a wait.
 
         The wait grows from ``tasks.poll`` to ``tasks.poll_max``. A host that limits the rate is not polled for twice
         the wait, or for as long as it asked.
@@ -126,9 +128,10 @@ class TaskPolling:
         hosts = cycle(self._hosts())
         host = next(hosts)
         interval = times.poll
-        wait = self._spread(interval)
+        wait = 0.0 if at_once else self._spread(interval)
         while True:
-            yield Sleep(wait, self._wakeup)
+            if wait:
+                yield Sleep(wait, self._wakeup)
             yield from tell()
             answer = yield from self._ask(task_id, host)
             interval = min(interval * GROWTH, times.poll_max)

@@ -107,7 +107,7 @@ class SQLiteJobs:
     def _read_unfinished(self) -> list[Unfinished]:
         with reading(self._path) as store:
             jobs = [_job(row) for row in store.execute(_UNFINISHED)]
-            return [Unfinished(job, tasks_of(store, job.exchange), _pieces(store, job.exchange)) for job in jobs]
+            return [Unfinished(job, tasks_of(store, job.exchange), _state(store, job.exchange)) for job in jobs]
 
     def _read_result(self, id: str) -> StoredResult | None:
         with reading(self._path) as store:
@@ -136,6 +136,6 @@ def _job(row: tuple[Any, ...]) -> StoredJob:
     )
 
 
-def _pieces(store: sqlite3.Connection, exchange: str) -> int:
-    row = store.execute("SELECT pieces FROM intents WHERE id = ?", (exchange,)).fetchone()
-    return 1 if row is None else int(row[0])
+def _state(store: sqlite3.Connection, exchange: str) -> str:
+    row = store.execute("SELECT state FROM settlements WHERE id = ?", (exchange,)).fetchone()
+    return "" if row is None else str(row[0])
