@@ -32,7 +32,7 @@ from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
-from gateway.app.store_care import look_after, tell_of_opening, watch_place
+from gateway.app.store_care import start_care, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -62,7 +62,6 @@ from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.images.results import ImageResults
-from gateway.jobs.resuming import Resuming
 from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
@@ -125,8 +124,7 @@ class Gateway:
         self._waiting = build_waiting(config, services, store)
         self._reconciler = Reconciler(services, resolved=self._resolved)
         self._learned = KeptDurations(services, store.durations)
-        self._lag = 0.0
-        self._leaving = False
+        self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
 
@@ -171,9 +169,8 @@ class Gateway:
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
-            await Resuming(services, gateway._waiting.jobs, gateway._reconciler).begin()
             await gateway._learned.load()
-            await start_jobs(gateway._waiting, services)
+            await start_jobs(gateway._waiting, services, gateway._reconciler)
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -188,8 +185,7 @@ class Gateway:
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
         services.tasks.spawn(gateway._learned.watch(), "learned-durations")
-        services.tasks.spawn(look_after(store, log), "store")
-        services.tasks.spawn(watch_place(store, log), "store-place")
+        start_care(store, log, services.tasks)
         if ask_for_models:
             gateway._model_lists.start()
             gateway._key_probe.start(config.upstreams.values())
@@ -277,9 +273,7 @@ class Gateway:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await asyncio.gather(self.services.budgets.alerts.close(), self._waiting.telling.deliveries.close())
-        await self._responses.written()
-        await self._response_places.written()
-        await self._waiting.jobs.written()
+        await asyncio.gather(self._responses.written(), self._response_places.written(), self._waiting.jobs.written())
         await self.services.tasks.cancel_all()
         await self._learned.write()
         await self.services.pool.close()

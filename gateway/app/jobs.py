@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from gateway.config import Config
+from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.jobs.answers import AnswerFiles
 from gateway.jobs.deliveries import Deliveries
 from gateway.jobs.jobs import Jobs
+from gateway.jobs.resuming import Resuming
 from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
 from gateway.stores.base import Store
@@ -32,8 +34,12 @@ def configure_webhooks(deliveries: Deliveries, config: Config) -> None:
     deliveries.configure(webhooks, config.outward)
 
 
-async def start_jobs(waiting: Waiting, services: Services) -> None:
-    """Tell webhooks what is still to be told, and age out what is over. Raises StoreError."""
+async def start_jobs(waiting: Waiting, services: Services, reconciler: Reconciler) -> None:
+    """Take up the jobs that an earlier process left, tell webhooks what is still to be told, and age out what is over.
+
+    Raises StoreError.
+    """
+    await Resuming(services, waiting.jobs, reconciler).begin()
     await waiting.telling.restore()
     waiting.telling.deliveries.start()
     services.tasks.spawn(waiting.jobs.watch(), "jobs-age-out")

@@ -61,7 +61,7 @@ class ImagesEndpoint:
         admission, services, jobs = self._admission, self._admission.services, self._waiting.jobs
         with ExitStack() as held:
             key = admission.authenticate(request)
-            marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries)
+            marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries, may_be_async=True)
             order, print_, lease = await self._read(request, key.name)
             held.callback(lease.release)
             key = admission.recheck(request, key)

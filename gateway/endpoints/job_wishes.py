@@ -17,8 +17,10 @@ PREFER = b"prefer"
 WEBHOOK = b"x-gateway-webhook"
 
 
-def wishes_of(request: Request, deliveries: Deliveries) -> Wishes:
-    """Raises ClientError 400 for a patience that is no duration, and for a webhook that is not configured."""
+def wishes_of(request: Request, deliveries: Deliveries, *, may_be_async: bool = False) -> Wishes:
+    """``may_be_async``: whether its route can answer before the work is done.
+
+    Raises ClientError 400 for a patience that is no duration, and for a webhook that is not configured."""
     try:
         patience = patience_of(request.fields)
     except ValueError as error:
@@ -28,7 +30,7 @@ def wishes_of(request: Request, deliveries: Deliveries) -> Wishes:
     webhook = request.fields.get(WEBHOOK, b"").decode("latin-1").strip()
     if webhook:
         deliveries.check(webhook)
-    return Wishes(patience, webhook, prefers_async(request))
+    return Wishes(patience, webhook, may_be_async and prefers_async(request))
 
 
 def prefers_async(request: Request) -> bool:

@@ -1,4 +1,4 @@
-"""Chats by which something is ordered that is paid for: an image, as a rule. They run in jobs, as other such orders do."""
+"""Chats by which something is ordered that is paid for: an image, as a rule. They run in jobs, as other orders do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, marks_of
 from gateway.endpoints.chat_operation import ChatOperation
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.exchange.exchange import Exchange
 from gateway.images.resumed import remembered
 from gateway.jobs.job import Asked
@@ -32,6 +33,7 @@ class PaidChats:
     ) -> None:
         """Answer a chat: by a job that is joined, or by one of its own."""
         chat, jobs, marks = operation.chat.request, self._waiting.jobs, marks_of(request)
+        wishes = wishes_of(request, self._waiting.telling.deliveries)
         if chat.slow:
             print_ = await off_loop(fingerprint, operation.route, chat.body)
         else:
@@ -43,6 +45,7 @@ class PaidChats:
             order = NO_ORDER if operation.images is None else remembered(operation.images, request.host)
             job = jobs.begin(asked, request.id, request.host, stream=operation.stream, order=order)
             assert job.client is not None
+            job.webhooks |= wishes.webhooks
             exchange = Exchange(
                 self._services,
                 operation,
@@ -54,4 +57,4 @@ class PaidChats:
                 job=job,
             )
             jobs.run(job, exchange, nullcontext())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
