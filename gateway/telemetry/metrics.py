@@ -317,8 +317,9 @@ def _counter(family: Family[Count], values: Sequence[int], convert: Callable[[in
 
 def _histogram(family: Family[Distribution]) -> Exposed:
     found = family.values()
-    values = [Buckets(one.counts(), one.sum) for one in found]
-    series = zip(family.texts(), values, strict=False)
+    counts, sums = [one.counts() for one in found], [one.sum for one in found]
+    written = zip(family.texts(), counts, sums, strict=False)
+    series = ((text, Buckets(held, total)) for text, held, total in written)
     return Exposed(family.name, family.help, "histogram", family.labels, series, found[0].bounds if found else ())
 
 
