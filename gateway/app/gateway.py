@@ -321,11 +321,11 @@ class Gateway:
 
     def _buying_routes(self) -> OwnRoutes:
         """What buys something."""
-        door = self._door
+        door, places = self._door, self._response_places
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, self._waiting)},
-            MESSAGES_PATH: {"POST": MessagesEndpoint(door)},
-            COUNT_PATH: {"POST": CountTokensEndpoint(door)},
+            MESSAGES_PATH: {"POST": MessagesEndpoint(door, places)},
+            COUNT_PATH: {"POST": CountTokensEndpoint(door, places)},
             **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
             **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},
             TASKS: {"POST": CreateTask(door, self._waiting)},

@@ -6,26 +6,26 @@ it is asked of the same upstream with the same key, and no other member can name
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.core.errors import not_made_here
 from gateway.core.types import Route, Target, VirtualKey
-from gateway.exchange.services import Services
+from gateway.responses.places import ResponsePlaces
 from gateway.translate.messages_relay import MessagesRelay
 from gateway.wire.named_ids import NamedId
 
-KEPT_FOR = 24 * 3600.0
-"""Seconds for which a message that begins or continues a thread is known."""
 
-
-def pinned(route: Route, ids: Iterable[NamedId], key: VirtualKey, services: Services) -> Route:
+async def pinned(route: Route, ids: Sequence[NamedId], key: VirtualKey, places: ResponsePlaces) -> Route:
     """The route with only the place where the message is known that the request goes on from.
 
-    ``ids``: all that the request names. Raises ClientError 404 for one that is not this key's.
+    ``ids``: all that the request names. Raises ClientError 404 for one that is not this key's, 503 if the store cannot
+    be read.
     """
+    named_messages = [named for named in ids if named.kind == "message"]
+    found = await places.find(key.name, [named.id for named in named_messages]) if named_messages else {}
     for named in ids:
-        place = services.made_ids.place(key.name, named.id, _now(services)) if named.kind == "message" else None
+        place = found.get(named.id) if named.kind == "message" else None
         if place is None:
             raise not_made_here(named.kind, named.id, named.param)
         upstream, credential = place
@@ -37,17 +37,12 @@ def pinned(route: Route, ids: Iterable[NamedId], key: VirtualKey, services: Serv
     return route
 
 
-def remember(answered: MessagesRelay, key: VirtualKey, services: Services) -> None:
+def remember(answered: MessagesRelay, key: VirtualKey, places: ResponsePlaces) -> None:
     """Note where the message of an answer is known, if its upstream was asked to hold the conversation."""
     if answered.holds_thread and (id := answered.message_id):
-        now = _now(services)
-        services.made_ids.add(key.name, id, now, now + KEPT_FOR, answered.kept_at)
+        places.note(key.name, [id], answered.kept_at)
 
 
 def _with_key(target: Target, credential: str) -> Target:
     own = tuple(one for one in target.upstream.credentials if one.name == credential)
     return replace(target, upstream=replace(target.upstream, credentials=own))
-
-
-def _now(services: Services) -> float:
-    return services.clock.wall_ns() / 1_000_000_000

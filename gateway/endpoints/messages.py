@@ -26,6 +26,7 @@ from gateway.endpoints.preference import preferred
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.token_count import CountedUpstream
+from gateway.responses.places import ResponsePlaces
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.client import Client
@@ -68,7 +69,7 @@ class _Asked(NamedTuple):
         return await off_loop(work) if self.relayed.slow else work()
 
 
-async def _read(admission: Admission, request: Request, *, counting: bool = False) -> _Asked:
+async def _read(admission: Admission, places: ResponsePlaces, request: Request, *, counting: bool = False) -> _Asked:
     """What is asked. ``counting``: its tokens are all that is asked for.
 
     Raises the errors of the key, of the body, of its fields, of the model and of ids that are not the key's.
@@ -92,7 +93,7 @@ async def _read(admission: Admission, request: Request, *, counting: bool = Fals
     if not asked.may_be_relayed:
         return asked
     ids = await asked.aside(lambda: list(ids_in_message(document)))
-    return asked._replace(route=pinned(route, ids, key, services)) if ids else asked
+    return asked._replace(route=await pinned(route, ids, key, places)) if ids else asked
 
 
 class _ForAnthropics:
@@ -106,13 +107,14 @@ class _ForAnthropics:
 class MessagesEndpoint(_ForAnthropics):
     """The handler of ``POST /v1/messages``."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, places: ResponsePlaces) -> None:
         self._admission = admission
+        self._places = places
         self._orders = ChatOrders(admission)
 
     async def __call__(self, request: Request, client: Client) -> None:
         self.dress(client)
-        asked = await _read(self._admission, request)
+        asked = await _read(self._admission, self._places, request)
         operation, route = await self._operation(asked)
         route = preferred(request, route)
         services, again = self._admission.services, is_sdk_retry(request)
@@ -121,7 +123,7 @@ class MessagesEndpoint(_ForAnthropics):
         await exchange.run()
         request.error = exchange.refusal
         if isinstance(operation, RelayedMessage) and isinstance(operation.newest, MessagesRelay):
-            remember(operation.newest, asked.key, services)
+            remember(operation.newest, asked.key, self._places)
 
     async def _operation(self, asked: _Asked) -> tuple[RelayedMessage | TranslatedOperation | MessageOperation, Route]:
         """The request as an operation, and the targets that can serve it.
@@ -170,13 +172,14 @@ class MessagesEndpoint(_ForAnthropics):
 class CountTokensEndpoint(_ForAnthropics):
     """The handler of ``POST /v1/messages/count_tokens``: counted by an upstream with that API, for free, or here."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, places: ResponsePlaces) -> None:
         self._admission = admission
+        self._places = places
 
     async def __call__(self, request: Request, client: Client) -> None:
         self.dress(client)
         admission = self._admission
-        asked = await _read(admission, request, counting=True)
+        asked = await _read(admission, self._places, request, counting=True)
         upstream = CountedUpstream(admission.services)
         with admission.limited(asked.key):
             answer = await upstream.ask(asked.route, asked.relayed, asked.headers) if asked.may_be_relayed else None
