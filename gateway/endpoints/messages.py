@@ -180,7 +180,7 @@ class CountTokensEndpoint(_ForAnthropics):
         self.dress(client)
         admission = self._admission
         asked = await _read(admission, self._places, request, counting=True)
-        upstream = CountedUpstream(admission.services)
+        upstream = CountedUpstream(admission.services, asked.key.name)
         with admission.limited(asked.key):
             answer = await upstream.ask(asked.route, asked.relayed, asked.headers) if asked.may_be_relayed else None
             if answer is not None:

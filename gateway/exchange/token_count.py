@@ -1,15 +1,17 @@
 """Asking an upstream of Anthropic's dialect how many tokens a request has, which costs nothing.
 
-Nothing follows from it for routing, and no failure of it is a client's: what cannot be had is counted here.
+Keys that rest are not asked with. Nothing follows from it for routing, and no failure of it is a client's: what cannot
+be had is counted here.
 """
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from gateway.core.errors import UpstreamFault
 from gateway.core.headers import Header, Headers
-from gateway.core.types import Route, Target
+from gateway.core.types import Credential, Route, Target
 from gateway.exchange.services import Services
 from gateway.exchange.task_lookup import Reading
 from gateway.translate.messages_relay import TokenCount
@@ -18,11 +20,15 @@ from gateway.wire.relay_request import RelayRequest
 MOST_KEYS = 3
 """Keys of a pool that are tried where one after the other gives no answer."""
 
+_OF_THE_REQUEST = frozenset({400, 413, 422})
+
 
 class CountedUpstream:
-    """One question. ``name``: of the upstream that answered it; empty before."""
+    """One question of the virtual key ``asker``. ``name``: of the upstream that answered it; empty before."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, asker: str) -> None:
+        self._services = services
+        self._asker = asker
         self._reading = Reading(services)
         self.name = ""
 
@@ -42,15 +48,25 @@ class CountedUpstream:
         return None
 
     async def _of(self, target: Target, asked: RelayRequest, headers: Headers) -> bytes | None:
-        for credential in target.upstream.credentials[:MOST_KEYS]:
+        services = self._services
+        state = services.snapshot.states.get(target.upstream.name)
+        if state is None or not target.upstream.endpoints:
+            return None
+        pool = state.pool
+        tried = pool.besides(target.upstream.credentials)
+        for _ in range(MOST_KEYS):
+            now = asyncio.get_running_loop().time()
+            key = pool.take(target.model, now, services.randomness, tried, asker=self._asker)
+            if not isinstance(key, Credential):
+                return None
+            tried.add(key.name)
             try:
-                _, body = await self._reading.put(target, credential, partial(TokenCount, asked, headers))
+                _, body = await self._reading.put(target, key, partial(TokenCount, asked, headers))
             except UpstreamFault as trouble:
                 if trouble.status in _OF_THE_REQUEST:
                     raise
                 continue
+            finally:
+                pool.release(key)
             return body
         return None
-
-
-_OF_THE_REQUEST = frozenset({400, 413, 422})

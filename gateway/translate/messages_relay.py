@@ -14,7 +14,7 @@ from gateway.core.billing_terms import Terms
 from gateway.core.headers import Headers
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage
 from gateway.translate.chat_errors import judge_answer
-from gateway.translate.commands import ConversationState, Conversing, Head, Respond, Send, receive_body
+from gateway.translate.commands import ConversationState, Conversing, Emit, Head, Respond, Send, receive_body
 from gateway.translate.context import AttemptContext
 from gateway.translate.relay import RelayConversation
 from gateway.translate.relay_stream import RelayStream
@@ -33,6 +33,7 @@ from gateway.wire.messages.relayed import (
     words_of_message,
 )
 from gateway.wire.messages.request import COUNT_PATH
+from gateway.wire.messages.retold import message_as_events
 from gateway.wire.most_input import UNKNOWN_WINDOW, most_input
 from gateway.wire.relay_request import RelayRequest, upstream_document
 from gateway.wire.relay_routes import AnswerForm
@@ -126,6 +127,13 @@ class MessagesRelay(RelayConversation):
             stated.confidence = "estimated"
             return stated
         return Usage(count_message(fields, self._count), 0, written, confidence="estimated")
+
+    def _taken(self, document: dict[str, Any], body: bytes) -> Conversing:
+        outcome = yield from super()._taken(document, body)
+        if outcome.ok and self._request.answered is AnswerForm.EVENTS:  # of an upstream that does not stream
+            self._body = None
+            yield Emit(message_as_events(document))
+        return outcome
 
     def _order(self) -> Send:
         request, target = self._request, self._context.target

@@ -13,7 +13,13 @@ GATEWAY = Path(__file__).parents[2] / "gateway"
 ROOMS = ("core", "endpoints", "exchange", "jobs", "server", "translate", "wire")
 """The rooms that read a client's headers or write an answer's."""
 
+_ANTHROPICS = frozenset({"anthropic-version", "anthropic-beta", "request-id"})
+"""Headers of another vendor's API that are read or sent for its clients."""
+
 READ: Mapping[str, str] = {
+    "anthropic-version": "On Claude's routes: the version of the API that the client was written for. An upstream of "
+    "that API gets it, else `2023-06-01`.",
+    "anthropic-beta": "On Claude's routes: names of what is being tried out. An upstream of that API gets them.",
     "x-api-key": "The virtual key, in place of `Authorization: Bearer …`, as PiAPI's own clients send it. Without it "
     "`api-key`, as Azure's clients do.",
     "x-forwarded-for": "The client's address, as a proxy before the gateway tells it: believed from `trusted_proxies` "
@@ -38,6 +44,7 @@ READ: Mapping[str, str] = {
 
 SENT: Mapping[str, str] = {
     "x-request-id": "The request's name: the client's own or a new one. On every answer; every line of the log has it.",
+    "request-id": "The same by Anthropic's name, on every answer of [Claude's routes](messages.md).",
     "x-gateway-upstream": "The upstream that served the request, or was asked last. Not there if none was asked.",
     "x-gateway-attempts": "How many attempts were made at upstreams; 0 for what was refused before.",
     "x-gateway-cost-usd": "What the key is charged, in US dollars. On whole answers; a stream's head goes out before "
@@ -78,14 +85,15 @@ class Mismatch(Exception):
 
 @cache
 def headers_in_code() -> frozenset[str]:
-    """Every text in the code that is the name of an ``x-`` header, in the rooms that speak with clients."""
+    """Every text in the code that is the name of an ``x-`` header or one of Anthropic's, in the rooms that know clients."""
     found = set()
     for room in ROOMS:
         for path in (GATEWAY / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant):
                     text = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
-                    if isinstance(text, str) and text.startswith("x-") and text.replace("-", "").isalnum():
+                    named = isinstance(text, str) and text.startswith("x-") and text.replace("-", "").isalnum()
+                    if named or text in _ANTHROPICS:
                         found.add(text)
     return frozenset(found)
 

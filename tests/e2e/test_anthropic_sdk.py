@@ -139,6 +139,12 @@ async def test_errors_are_those_that_it_knows(
             await stream.until_done()
 
 
+async def test_models_are_listed(claude: anthropic.AsyncAnthropic) -> None:
+    names = [model.id async for model in claude.models.list()]
+    assert MODEL in names
+    assert (await claude.models.retrieve(MODEL)).id == MODEL
+
+
 async def test_keys_and_requests_that_are_wrong(claude: anthropic.AsyncAnthropic) -> None:
     with pytest.raises(anthropic.AuthenticationError):
         await claude.with_options(api_key="gw-of-nobody-00000000").messages.create(**ASKED)

@@ -267,3 +267,13 @@ async def test_its_models_are_listed_page_by_page(
     assert {model.created for model in listed().values()} == {1_700_000_000}
     pages = [request.request.target for request in sandbox.listings if request.get(b"anthropic-version")]
     assert "/v1/models?limit=1&after_id=claude-3-7-sonnet-20250219" in pages
+
+
+async def test_a_cache_is_filled_without_an_answer(sandbox: Sandbox, gateway: StartGateway) -> None:
+    """Anthropic takes ``max_tokens: 0`` for that; a chat cannot."""
+    rig = await gateway(either(sandbox, "piapi", "claude"))
+    assert (await messages(rig, max_tokens=0)).status == 200
+    assert [(request.path, request.json["max_tokens"]) for request in sandbox.requests] == [("/v1/messages", 0)]
+    refused = await messages(rig, max_tokens=0, model="gpt-4o")
+    assert refused.status == 400
+    assert "max_tokens" in error_of(refused.json())["message"]

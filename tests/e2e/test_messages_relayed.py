@@ -214,3 +214,40 @@ async def test_a_stream_that_breaks_off_ends_in_an_error(
     row = await rig.row()
     assert (row.outcomes, row.state, row.status, row.confidence) == ([fault.slug], "settled", 502, "estimated")
     assert row.charged > 0
+
+
+ODD_BUT_SOUND = (
+    *("crlf", "cr", "no_space", "multi_data", "bom", "bytewise", "comments", "trickle", "until_close", "trailers"),
+    *("no_done", "drip;interval=1;count=3", "silent_close", "stall_mid;seconds=0.05", "whole_json", "informational"),
+    *("ok;reasoning=2", "ok;text=u2028"),
+)
+"""Streams that say what they should, as the table's rows 30 and 33 to 35 have them; and a document in place of one."""
+
+
+@pytest.mark.parametrize("scenario", ODD_BUT_SOUND)
+async def test_a_stream_in_another_frame_says_the_same(scenario: str, sandbox: Sandbox, gateway: StartGateway) -> None:
+    rig = await gateway(relayed(sandbox))
+    sandbox.script("ok;text=u2028" if "u2028" in scenario else "ok")
+    honest = await messages(rig)
+    sandbox.script(scenario)
+    answer = await messages(rig, stream=True)
+    assert answer.status == 200
+    assert words(answer) == words(honest)
+    assert events(answer)[-1]["type"] == "message_stop"
+    one, other = await rig.rows(2)
+    assert one.confidence == other.confidence == "measured"
+    assert other.output_tokens == one.output_tokens + (2 if "reasoning" in scenario else 0)
+    assert [row.outcomes for row in (one, other)] == [["ok"], ["ok"]]
+
+
+async def test_a_client_that_leaves_pays_for_what_ran(sandbox: Sandbox, gateway: StartGateway) -> None:
+    rig = await gateway(relayed(sandbox))
+    sandbox.script("ok;delay=20;chunks=30")
+    async with rig.client() as client:
+        asked = {"model": MODEL, "max_tokens": 500, "messages": PROMPT, "stream": True}
+        await client.ask(json.dumps(asked).encode(), None, {"x-api-key": ALICE}, target="/v1/messages")
+        await client.head()
+        await client.leave()
+    row = await rig.row()
+    assert (row.input_tokens, row.output_tokens, row.confidence) == (12, 30, "measured")
+    assert row.charged == sandbox.bill[0].amount

@@ -163,6 +163,21 @@ def test_golden_relayed_whole_answer(case: Path) -> None:
 
 
 @relayed
+def test_a_whole_message_told_as_events_is_put_together_to_the_same(case: Path) -> None:
+    """An upstream that does not stream: its answer comes as a document."""
+    if case.name in BROKEN:
+        return
+    document = json.loads((case / "upstream.json").read_text(encoding="utf-8"))
+    talk = AsItIs(case, stream=True)
+    _, events, outcome = talk.told([(case / "upstream.json").read_bytes()], JSON_HEAD)
+    assert outcome.ok
+    assert folded(events) == without_usage(document)
+    assert events.startswith(b"event: message_start\ndata: ")
+    assert events.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    assert talk.conversation.answer is None
+
+
+@relayed
 def test_golden_relayed_stream_cut_at_every_byte(case: Path) -> None:
     body = upstream(case)
     first = AsItIs(case, stream=True)

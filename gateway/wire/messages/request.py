@@ -41,7 +41,7 @@ def _messages(value: Any, param: str) -> None:
 _CHECKED: Mapping[str, Check] = {
     "model": a_model_name,
     "messages": _messages,
-    "max_tokens": an_integer(1),
+    "max_tokens": an_integer(0),  # 0 fills Anthropic's cache and writes nothing
     "stream": a_boolean,
     "stop_sequences": each(a_string),
     "metadata": an_object,
@@ -159,6 +159,8 @@ def _is_claude(model: str) -> bool:
 def _bound(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
     """OpenAI's newer models know the bound of the output by another name; Claude's, asked by chat, by its own."""
     if (most := body.get("max_tokens")) is not None:
+        if most == 0:
+            raise wrong_value("max_tokens", "it must be at least 1 for a model that is asked as a chat")
         chat["max_tokens" if _is_claude(body["model"]) else "max_completion_tokens"] = most
     if stops := body.get("stop_sequences"):
         chat["stop"] = stops
