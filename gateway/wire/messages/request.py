@@ -6,6 +6,7 @@ a chat cannot carry over is refused by name, and what has no effect is noted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,9 @@ _NOT_PASSED = frozenset(
 
 _TIERS = {"auto": "auto", "standard_only": "default"}
 
+_CANNOT_REASON = re.compile(r"(?:openai/)?(?:chatgpt-4o|gpt-4o|gpt-4\.[15]|gpt-4(?:-|$)|gpt-3\.5)")
+"""The names, in small letters, of OpenAI's models that refuse an effort."""
+
 _EFFORTS = ((4096, "low"), (16384, "medium"))
 """Budgets of thinking, in tokens, and the effort of a model that is not given budgets, up to there."""
 
@@ -118,7 +122,7 @@ def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesReq
             chat |= choice
     if (tier := body.get("service_tier")) is not None:
         chat["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
-    _think(chat, body)
+    _think(chat, body, ignored)
     _shape(chat, body)
     return MessagesRequest(
         body["model"],
@@ -166,11 +170,16 @@ def _bound(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
         chat["stop"] = stops
 
 
-def _think(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
-    """Claude models take ``thinking`` by chat as well; of others an effort can be asked that comes near the budget."""
+def _think(chat: dict[str, Any], body: Mapping[str, Any], ignored: set[str]) -> None:
+    """Claude models take ``thinking`` by chat as well; of others an effort can be asked that comes near the budget.
+
+    Claude Code names an effort to every model; one that cannot reason would refuse the whole request for it.
+    """
     thinking = body.get("thinking")
     effort = (body.get("output_config") or {}).get("effort")
-    if effort is not None:
+    if effort is not None and _CANNOT_REASON.match(body["model"].lower()):
+        ignored.add("output_config.effort")
+    elif effort is not None:
         chat["reasoning_effort"] = effort
     if thinking is None:
         return
