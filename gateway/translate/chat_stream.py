@@ -41,11 +41,11 @@ from gateway.wire.writable import writable
 
 TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
 PING = b": ping\n\n"
-ENOUGH_ALIKE = 3
+ENOUGH_ALIKE = 2
 """Events with a text of the same choice from which on more are expected: to learn their pattern takes as long as to
 parse two, and choices that take turns have none."""
 
-MANY_AT_ONCE = ENOUGH_ALIKE + 4
+MANY_AT_ONCE = ENOUGH_ALIKE + 5
 """Events of a piece that has so many texts itself: beside them an answer has a role, a reason, usage, and its end."""
 
 

@@ -17,8 +17,6 @@ from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 _ITS_NAMES: tuple[str, ...] = ("id", "created", "model")
 _ELSEWHERE = frozenset({"object", "choices", "usage", "obfuscation", *_ITS_NAMES})
 
-_USAGE = frozenset({"usage", "usageMetadata"})
-
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
 
 
@@ -58,7 +56,7 @@ class ChatAccumulator:
             if name in _ELSEWHERE or value is None or (type(value) is str and extra.get(name) == value):
                 continue  # most that are left are in every chunk
             replace(extra, name, value)
-        if not _USAGE.isdisjoint(chunk):
+        if read is not None or chunk.get("usage") or "usageMetadata" in chunk:
             usage = usage_of(chunk)
             if usage and (read := read or read_usage(usage)) is not None:
                 self._usage = usage, read

@@ -104,16 +104,11 @@ def _facts_in_order(choices: list[Any], usage: object, n: int) -> ChunkFacts | N
     speaking: tuple[int, ...] = ()
     calling: tuple[int, ...] = ()
     for choice in choices:
-        if type(choice) is not dict:
+        read = _choice_in_order(choice, n)
+        if read is None:
             return None
-        index, delta, reason = choice.get("index", 0), choice.get("delta"), choice.get("finish_reason")
-        if type(index) is not int or not 0 <= index < n or (type(delta) is not dict and delta is not None):
-            return None
-        if ("message" in choice and (not delta or choice["message"])) or ("text" in choice and not delta):
-            return None
+        index, delta, reason = read
         if reason is not None:
-            if type(reason) is not str or reason.lower() in NO_REASONS:
-                return None
             finish = {**finish, index: reason}
         if delta:
             if delta.get("error"):
@@ -135,6 +130,20 @@ def _facts_in_order(choices: list[Any], usage: object, n: int) -> ChunkFacts | N
         speaking,
         calling,
     )
+
+
+def _choice_in_order(choice: object, n: int) -> tuple[int, dict[str, Any] | None, str | None] | None:
+    """The index, the delta and the reason of a choice that is as OpenAI writes it; None if it is not."""
+    if type(choice) is not dict:
+        return None
+    index, delta, reason = choice.get("index", 0), choice.get("delta"), choice.get("finish_reason")
+    if type(index) is not int or not 0 <= index < n or (type(delta) is not dict and delta is not None):
+        return None
+    if ("message" in choice and (not delta or choice["message"])) or ("text" in choice and not delta):
+        return None
+    if reason is not None and (type(reason) is not str or reason.lower() in NO_REASONS):
+        return None
+    return index, delta, reason
 
 
 def _facts_of_no_object(chunk: object, event: bytes | None) -> ChunkFacts:
