@@ -48,7 +48,7 @@ def response_routes(admission: Admission, kept: KeptResponses, places: ResponseP
     background = Background(admission.services, running)
     return {
         RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running)},
-        COMPACT_PATH: {"POST": CompactResponse(desk)},
-        COUNT_PATH: {"POST": CountInputTokens(desk)},
+        COMPACT_PATH: {"POST": CompactResponse(desk, relay)},
+        COUNT_PATH: {"POST": CountInputTokens(desk, relay)},
         **StoredResponses(desk, running, relay).routes,
     }

@@ -70,14 +70,17 @@ class Following:
 
 
 class Run:
-    """One response that is made in the background. ``key``: whose it is. Implements ``running.Being``."""
+    """One response that is made in the background. ``key``: whose it is. Implements ``running.Being``.
+
+    ``queued``: the response as its client is told of it first.
+    """
 
     def __init__(self, key: str, answering: Answering, listener: Listener) -> None:
         self.key = key
         self.answering = answering
         self.listener = listener
         self._cancelled: dict[str, Any] | None = None
-        self._queued, first = queued_events(answering.facts)
+        self.queued, first = queued_events(answering.facts)
         listener.add(first)
         answering.opening = (("in_progress",), len(QUEUED))
         answering.on_begin = self._begin
@@ -90,7 +93,7 @@ class Run:
 
     def now(self) -> dict[str, Any]:
         """The response as it stands. One that was cancelled stays so, though its upstream is read on for its usage."""
-        return self._cancelled or self.answering.so_far() or self._queued
+        return self._cancelled or self.answering.so_far() or self.queued
 
     def end(self) -> None:
         """There is nothing more to come."""
@@ -116,12 +119,12 @@ class Run:
     def keep_so_far(self) -> None:
         """Keep what has come by now, unless it is long."""
         if self.events.size <= MOST_KEPT_AGAIN:
-            self.answering.keep_so_far()
+            self.answering.keep_so_far(MOST_KEPT_AGAIN)
 
     def _begin(self) -> None:
         if not self.listener.begun.is_set():
             self.listener.begun.set()
-            self.answering.keep(self._queued)
+            self.answering.keep(self.queued)
 
     def _kept_events(self) -> bytes:
         """All events, to be kept; none if they are more than are kept here."""
@@ -168,7 +171,7 @@ class Background:
         if answering.listened_to:
             await tell(client, run.events, 0, notes)
         else:
-            await client.respond(200, notes, as_stored(run.now()))
+            await client.respond(200, notes, as_stored(run.queued))
 
     async def _run(self, id: str, exchange: Exchange, run: Run, leg: Leg | None, following: Following | None) -> None:
         self._running.add(id, run)

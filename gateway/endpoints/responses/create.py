@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry
 from gateway.endpoints.preference import preferred
-from gateway.endpoints.relays import RelayOperation
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
-from gateway.endpoints.responses.failover import RelayedOrChat
+from gateway.endpoints.responses.failover import beside, last_events, together
 from gateway.endpoints.responses.pictures import Leg, Pictures
-from gateway.endpoints.responses.relay import Relayed, ResponsesRelay, last_event
+from gateway.endpoints.responses.relay import Relayed, ResponsesRelay
 from gateway.endpoints.responses.running import Foreground, Running
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client as ExchangeClient
@@ -60,23 +58,13 @@ class CreateResponse:
         form = client.error_form = ResponsesErrors()
         document, key = await self._desk.document(request)
         relayed = await self._relay.read(request, document, key)
-        if relayed is None:
-            await self._answer(request, client, form, key, None, await self._as_chat(request, client, document, key))
-            return
-        chat: _AsChat | None = None
-        if relayed.pin is not None:
-            form.left_out = f"What it goes on from is kept by '{relayed.pin[0]}' alone, so no other target was asked."
-        elif relayed.others and document.fields.get("background"):
-            form.left_out = "The model's other targets were not asked: 'background' is the upstream's own there."
-        elif relayed.others:
-            try:
-                chat = await self._as_chat(request, client, document, key)
-            except ClientError as error:
-                form.left_out = _why_left_out(error)
+        as_chat = partial(self._as_chat, request, client, document, key)
+        chat = await beside(relayed, form, as_chat, waited_for=not document.fields.get("background"))
         try:
             await self._answer(request, client, form, key, relayed, chat)
         finally:
-            self._relay.note(relayed, key)
+            if relayed is not None:
+                self._relay.note(relayed, key)
 
     async def _as_chat(self, request: Request, client: Client, document: Document, key: VirtualKey) -> _AsChat:
         """The request as a chat. Raises ClientError for what no chat can have."""
@@ -115,9 +103,9 @@ class CreateResponse:
             return
         again = is_sdk_retry(request)
         leg: Leg | None = None
-        operation, route = _together(relayed, chat)
+        operation, route = together(relayed, None if chat is None else (chat.operation, chat.route))
         route = preferred(request, route)
-        form.failed = partial(last_event, operation) if isinstance(operation, RelayOperation) else operation.failed
+        form.failed = last_events(operation)
         if chat is not None and chat.tool is not None:
             leg = self._pictures.leg(client, chat.answering)
         asked = request.model or ""
@@ -142,21 +130,3 @@ class CreateResponse:
             await self._pictures.follow(leg, client, answering, tool, key)
 
         return Following(leg, follow)
-
-
-def _together(
-    relayed: Relayed | None, chat: _AsChat | None
-) -> tuple[RelayOperation | RelayedOrChat | TranslatedOperation, Route]:
-    """What is asked, and of whom: first of the targets that have the route."""
-    if relayed is None:
-        assert chat is not None
-        return chat.operation, chat.route
-    if chat is None:
-        return relayed.operation, relayed.route
-    targets = (*relayed.route.targets, *chat.route.targets)
-    return RelayedOrChat(relayed.operation, chat.operation), replace(chat.route, targets=targets)
-
-
-def _why_left_out(error: GatewayError) -> str:
-    place = "" if error.param is None else f"{error.param}: "
-    return f"The model's other targets are asked by a chat, which this request cannot be: {place}{error.message}"

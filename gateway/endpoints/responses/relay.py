@@ -13,20 +13,23 @@ from functools import partial
 from urllib.parse import quote
 
 from gateway.core.errors import OPENAI_ERRORS, GatewayError, invalid_request, not_made_here
+from gateway.core.headers import Headers
 from gateway.core.types import OperationName, Route, Target, VirtualKey
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.relays import RelayOperation, relay_operation
 from gateway.endpoints.responses.desk import Document
-from gateway.exchange.task_lookup import Reading
+from gateway.exchange.exchange import ClientGone
+from gateway.exchange.task_lookup import ReadAnswer, Reading
 from gateway.responses.places import ResponsePlaces
 from gateway.runtime.off_loop import off_loop
-from gateway.server.client import Client
+from gateway.server.client import STREAM, Client
 from gateway.server.dispatch import RouteHandler
 from gateway.server.request import Request
 from gateway.stores.response_records import Place
 from gateway.translate.responses_relay import RESPONSES, ResponseRead, failed_event, ids_made
 from gateway.wire.named_ids import NamedId
-from gateway.wire.relay_request import parse_document
+from gateway.wire.relay_request import parse_document, upstream_document
+from gateway.wire.relay_routes import RelayRoute
 
 _RELAYED: frozenset[OperationName] = frozenset({"responses"})
 
@@ -58,12 +61,14 @@ class ResponsesRelay:
         self._admission = admission
         self._places = places
 
-    async def read(self, request: Request, document: Document, key: VirtualKey) -> Relayed | None:
+    async def read(
+        self, request: Request, document: Document, key: VirtualKey, relayed: RelayRoute = RESPONSES
+    ) -> Relayed | None:
         """The request as one that is relayed; None if no target of the model has the route, or if it may go on from
         what is kept here.
 
-        Raises the errors of the model and of the fields that are checked, ClientError 404 for an id that is not this
-        key's, or is kept in two places.
+        ``relayed``: the route. Raises the errors of the model and of the fields that are checked, ClientError 404 for
+        an id that is not this key's, or is kept in two places.
         """
         fields, services = document.fields, self._admission.services
         model = fields.get("model")
@@ -76,7 +81,7 @@ class ResponsesRelay:
         if others and any(one.kind in _MAY_BE_KEPT_HERE and one.id not in places for one in named):
             return None
         defaults = services.snapshot.default_models
-        asked = parse_document(RESPONSES, fields, document.size, defaults, slow=document.slow)
+        asked = parse_document(relayed, fields, document.size, defaults, slow=document.slow)
         request.model = asked.model
         route = self._admission.route(asked.model, key, unlisted="responses", operations=_RELAYED)
         route, pin = _pinned(route, named, places)
@@ -108,9 +113,8 @@ class ResponsesRelay:
         """Ask where the response is kept."""
         services, (name, credential_name) = self._admission.services, place
         query = request.query.decode("latin-1")
-        if _QUERY.fullmatch(query) is None or "stream=true" in query.lower():
-            message = "A response that an upstream keeps cannot be read again as a stream."
-            raise invalid_request(message, param="stream", code="invalid_value")
+        if _QUERY.fullmatch(query) is None:
+            raise invalid_request("The query has characters that no upstream is asked with.", code="invalid_value")
         id, state = request.params["response_id"], services.snapshot.states.get(name)
         keys = state.upstream.credentials if state is not None else ()
         credential = next((one for one in keys if one.name == credential_name), None)
@@ -122,11 +126,57 @@ class ResponsesRelay:
             request.upstream = name
             method = "GET" if request.method == "HEAD" else request.method
             question = partial(ResponseRead, method, f"{path}?{query}" if query else path)
-            status, body = await reading.put(Target(state.upstream, "", "responses"), credential, question)
+            target, within = Target(state.upstream, "", "responses"), state.upstream.timeouts.stream_total
+            events = _Events(client, name, reading)
+            try:
+                status, body = await reading.put(target, credential, question, listener=events, within=within)
+            except ClientGone:
+                return
+            except GatewayError as error:
+                if not events.started:
+                    raise
+                await client.stream_error(error)
+                return
+        if events.started:
+            await client.finish()
+            return
         if method == "DELETE" and status == 200:
             await self._places.forget(key.name, id)
-        told = ((b"x-gateway-upstream", name.encode()), (b"x-gateway-attempts", b"%d" % reading.attempts))
-        await client.respond(status, told, body)
+        await client.respond(status, _told(name, reading), body)
+
+    async def count(self, request: Request, client: Client, relayed: Relayed) -> None:
+        """Let the first target count the tokens of a request that no chat can be."""
+        services, target = self._admission.services, relayed.route.targets[0]
+        reading, upstream = Reading(services), target.upstream
+        document = relayed.operation.request
+        body = upstream_document(document, target.model, upstream.pass_fields, ask_usage=False)
+        question = partial(ResponseRead, "POST", f"{RESPONSES.path}/input_tokens", body=body)
+        request.upstream = upstream.name
+        status, answer = await reading.put(target, upstream.credentials[0], question)
+        await client.respond(status, _told(upstream.name, reading), answer)
+
+
+class _Events(ReadAnswer):
+    """Passes on the events that an upstream tells of a response again."""
+
+    def __init__(self, client: Client, upstream: str, reading: Reading) -> None:
+        super().__init__()
+        self._client = client
+        self._upstream = upstream
+        self._reading = reading
+
+    async def emit(self, data: bytes, meaningful: bool) -> None:
+        client = self._client
+        if not self.started:
+            self.started = True
+            await client.start(200, (STREAM, *_told(self._upstream, self._reading)))
+        await client.write(data)
+        if client.gone:
+            raise ClientGone
+
+
+def _told(upstream: str, reading: Reading) -> Headers:
+    return (b"x-gateway-upstream", upstream.encode()), (b"x-gateway-attempts", b"%d" % reading.attempts)
 
 
 _QUERY = re.compile(r"[A-Za-z0-9_.,=&%\[\]-]{0,1000}")
