@@ -119,6 +119,8 @@ class Gateway:
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._learned = KeptDurations(services, store.durations)
+        services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -164,8 +166,7 @@ class Gateway:
             refused, findings = await look_at_keys(config, store.teams, keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
-            await services.budgets.load()
-            await gateway._learned.load()
+            await asyncio.gather(services.budgets.load(), gateway._learned.start())
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -179,7 +180,6 @@ class Gateway:
         services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
-        services.tasks.spawn(gateway._learned.watch(), "learned-durations")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:

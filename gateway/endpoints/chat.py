@@ -131,7 +131,9 @@ class ChatEndpoint:
         request.error = exchange.refusal
 
     async def _exchange(self, request: Request, client: Client) -> Exchange | CachedAnswer:
-        """Read what the client asks, and make it an exchange, or take its answer from the cache. Raises the errors of the request."""
+        """Read what the client asks, and make it an exchange, or take its answer from the cache. Raises the errors of
+        the request.
+        """
         admission = self._admission
         services = admission.services
         key = admission.authenticate(request)
