@@ -20,7 +20,6 @@ from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
-from gateway.core.routing.durations import LearnedDurations
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Price, Target, VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
@@ -77,8 +76,7 @@ def build_services(
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
     tokenizer = Tokenizer(lambda error: log_crash(log, "task_failed", error, task="vocabulary"))
-    learned = LearnedDurations(config.routing.half_life)
-    snapshots = Snapshots(tokenizer, log, clock, randomness, images.open, learned)
+    snapshots = Snapshots(tokenizer, log, clock, randomness, images.open)
 
     def names_of(model: str) -> tuple[str, ...]:
         return services.snapshot.routes.names_of(model)
@@ -110,9 +108,8 @@ def build_services(
         wakeups=Wakeups(),
         budgets=budgets,
         images=images,
-        learned=learned,
+        learned=snapshots.learned,
     )
-    services.answers.configure(config.routes)
     return services, snapshots
 
 

@@ -124,6 +124,8 @@ class Gateway:
         self._waiting = build_waiting(config, services, store)
         self._reconciler = Reconciler(services, resolved=self._resolved)
         self._learned = KeptDurations(services, store.durations)
+        services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
@@ -168,8 +170,7 @@ class Gateway:
             refused, findings = await look_at_keys(config, store.teams, keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
-            await services.budgets.load()
-            await gateway._learned.load()
+            await asyncio.gather(services.budgets.load(), gateway._learned.start())
             await start_jobs(gateway._waiting, services, gateway._reconciler)
             await gateway._listen()
         except BaseException:
@@ -184,7 +185,6 @@ class Gateway:
         services.tasks.spawn(gateway._reconciler.run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
-        services.tasks.spawn(gateway._learned.watch(), "learned-durations")
         start_care(store, log, services.tasks)
         if ask_for_models:
             gateway._model_lists.start()

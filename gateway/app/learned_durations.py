@@ -24,15 +24,17 @@ class KeptDurations:
         self._records = records
         self._failing = False
 
-    async def load(self) -> None:
-        """Take over what was kept. A store that cannot be read is told of; nothing is known then."""
+    async def start(self) -> None:
+        """Take over what was kept, and write what is new from now on. If it cannot be read, that is told and nothing
+        is known.
+        """
         try:
             self._services.learned.restore(await self._records.all())
         except (StoreError, GatewayError) as trouble:
             self._services.log.warning("learned_not_read", problem=str(trouble))
+        self._services.tasks.spawn(self._watch(), "learned-durations")
 
-    async def watch(self) -> None:
-        """Write what is new, for ever."""
+    async def _watch(self) -> None:
         while True:
             await asyncio.sleep(EVERY)
             await self.write()

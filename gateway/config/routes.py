@@ -188,8 +188,8 @@ class _Builder:
         return {name: _facts(section) for name, section in (sections or {}).items()}
 
     def limit(self, name: _Limit, model: str, section: ModelSection, uppermost: ModelSection) -> int | None:
-        """The limit the uppermost entry names, or that with the targets; else that of the entry of its name below it, or of a model that stands in for it
-        and has a larger one; else the largest of its targets' models.
+        """The limit the uppermost entry names, or that with the targets; else that of the entry of its name below it,
+        or of a model that stands in for it and has a larger one; else the largest of its targets' models.
         """
         for one in (uppermost, section):
             told: int | None = getattr(one, name)

@@ -1,6 +1,6 @@
 """Whole answers that are kept for equal requests: by model, within bytes, for a time. Pure: the time is passed in.
 
-Who may be given an answer is part of the name that it is kept under (``request_digest``); here nothing is known of keys.
+Who may be given an answer is part of the name that it is kept under (``request_digest``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ name."""
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer as it is given again. ``saved``: nano-dollars that it cost and that each time saves; None if unknown."""
+    """An answer as it is given again. ``saved``: nano-dollars that it had cost; None if that is not known."""
 
     body: bytes
     saved: int | None = None
@@ -108,8 +108,8 @@ def may_be_kept(body: Mapping[str, Any]) -> bool:
 
 
 def request_digest(rules: CacheRules, key: VirtualKey, path: str, model: str, body: Mapping[str, Any]) -> bytes:
-    """The name that the answer is kept under: of the key, or its team where that shares, of the route and the model, and
-    of every field, in whatever order they were sent.
+    """The name that the answer is kept under: of the key, or its team where that shares, of the route and the model,
+    and of every field, in whatever order they were sent.
 
     Raises TypeError for what is nested too deeply to be written.
     """

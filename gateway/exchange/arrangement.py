@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.routing.learned_routing import LearnedRouting, hopeless_last, kind_of, learn, preferring, shape_of
@@ -27,33 +28,60 @@ def routings(
     return tuple(LearnedRouting(services.learned, part, at) for part in parts)
 
 
-def arrange(
-    services: Services, snapshot: Snapshot, route: Route, parts: Sequence[OperationPart], record: ExchangeRecord
-) -> tuple[Route, tuple[LearnedRouting, ...]]:
-    """The route as it is to be walked, and what is known of each part on the way.
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """A route as it is to be walked. ``routings``: what is known of each part on the way.
 
-    ``record``: is told what changed, and how long such a request takes.
+    ``learned``, ``preferred``: as in ExchangeRecord, why another target comes first than usually; empty if none does.
     """
+
+    route: Route
+    routings: tuple[LearnedRouting, ...] = ()
+    learned: str = ""
+    preferred: str = ""
+
+    def tell(self, services: Services, record: ExchangeRecord) -> None:
+        """The request goes this way."""
+        record.learned, record.preferred = self.learned, self.preferred
+        first = self.route.targets[0] if self.route.targets else None
+        if first is not None and self.routings:
+            expected = self.routings[0].expected(first)
+            record.expected = None if expected is None else expected.p50
+            if self.learned:
+                services.metrics.begun_elsewhere(self.route.model, first.upstream.name)
+
+
+def arrange(services: Services, snapshot: Snapshot, route: Route, parts: Sequence[OperationPart]) -> Arrangement:
+    """The order in which a request's targets are to be tried."""
     known = routings(services, snapshot, route, parts)
     first = known[0] if known else None
     prefer = route.rules.prefer or snapshot.prefer
-
-    def most(target: Target) -> int | None:
-        bounds = [part.cost_bound(target, exact=False) for part in parts]
-        return None if None in bounds else sum(bound or 0 for bound in bounds)
-
-    preferred = preferring(route.targets, prefer, first, most)
+    preferred = preferring(route.targets, prefer, first, partial(_most, parts))
     targets = hopeless_last(preferred, first)
-    if targets and first is not None:
-        expected = first.expected(targets[0])
-        record.expected = None if expected is None else expected.p50
-        if targets[0] is not preferred[0]:
-            record.learned = _passed_over(preferred[0], targets[0], first)
-            services.metrics.begun_elsewhere(route.model, targets[0].upstream.name)
-    if prefer != "order" and targets and targets[0] is not route.targets[0]:
-        record.preferred = prefer
-    same = all(one is other for one, other in zip(targets, route.targets, strict=True))
-    return (route if same else replace(route, targets=targets)), known
+    if all(one is other for one, other in zip(targets, route.targets, strict=True)):
+        return Arrangement(route, known)
+    return Arrangement(
+        replace(route, targets=targets),
+        known,
+        _passed_over(preferred[0], targets[0], first) if first is not None and targets[0] is not preferred[0] else "",
+        prefer if prefer != "order" and targets[0] is not route.targets[0] else "",
+    )
+
+
+def may_cost_more(arranged: Route, usual: Route, parts: Sequence[OperationPart]) -> bool:
+    """Whether the request can cost more at the target that now comes first than at the one that usually does, so that a
+    budget may have no room for it although it has for the usual way.
+    """
+    if arranged is usual or arranged.targets[0] is usual.targets[0]:
+        return False
+    most, usually = _most(parts, arranged.targets[0]), _most(parts, usual.targets[0])
+    return most is None or (usually is not None and most > usually)
+
+
+def _most(parts: Sequence[OperationPart], target: Target) -> int | None:
+    """Nano-dollars the request can cost at most at ``target``; None if that is not known."""
+    bounds = [part.cost_bound(target, exact=False) for part in parts]
+    return None if None in bounds else sum(bound or 0 for bound in bounds)
 
 
 def expected_seconds(services: Services, operation: Operation, route: Route) -> float | None:

@@ -23,7 +23,7 @@ from gateway.core.route_rules import USUAL
 from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
-from gateway.exchange.arrangement import arrange
+from gateway.exchange.arrangement import Arrangement, arrange, may_cost_more
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
 from gateway.exchange.operation import Operation as Operation
@@ -183,10 +183,13 @@ class Exchange:
         services, account, key = self.services, self.account, self.key
         at_ns = services.clock.wall_ns()
         self._parts = self._operation.parts
-        route = self.route
+        arrangement, route = None, self.route
         bought = route.targets and route.targets[0].cost_class is CostClass.PAID
         if bought or route.rules is not USUAL or self.snapshot.prefer != "order":
-            self.route, self.routings = arrange(services, self.snapshot, route, self._parts, account.record)
+            arrangement = arrange(services, self.snapshot, route, self._parts)
+            self.routings = arrangement.routings
+            if not may_cost_more(arrangement.route, route, self._parts):
+                self.route = arrangement.route
         exact = services.budgets.limited(key, self.route.named, at_ns, self._asked)
         bounds = self._bounds = CostBounds(self._parts, exact=exact)
         most = bounds.served_by(self.route.targets[0]) if self.route.targets else 0
@@ -194,6 +197,8 @@ class Exchange:
             account.record.id, key, self.route.named, most, at_ns, self._asked, route=self.route, why=bounds.why
         )
         account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
+        if arrangement is not None:
+            self._go(arrangement)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
@@ -203,6 +208,15 @@ class Exchange:
             raise
         finally:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
+
+    def _go(self, arrangement: Arrangement) -> None:
+        """Take this way, as far as the budgets have room for a target that may cost more than the usual one."""
+        route = arrangement.route
+        if self.route is not route and all(self.may_cost(part, route.targets[0]) for part in range(len(self._parts))):
+            self.route = route
+        if self.route is not route:
+            arrangement = Arrangement(self.route, arrangement.routings)
+        arrangement.tell(self.services, self.account.record)
 
     def _set_out(self) -> Sequence[Subrequest]:
         """What is to be brought, a subrequest for each part of it."""

@@ -17,10 +17,10 @@ LOOKS = (1.5, 5.0)
 """Looks at a task long before it is expected to be done, since one that is refused ends at once: in times of
 ``tasks.poll`` after its creation. Each is worth it only where at least twice as long is left."""
 
-LONGEST_BLIND = 60.0
+LONGEST_BLIND = 45.0
 """Seconds between two polls at most, however long tasks like it take."""
 
-LOOKS_WITHIN = 4
+LOOKS_WITHIN = 5
 """Into how many parts the time is divided in which most tasks end: from when 10 of a hundred are done until 90 are."""
 
 

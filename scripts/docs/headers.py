@@ -25,8 +25,8 @@ READ: Mapping[str, str] = {
     "x-forwarded-for": "The client's address, as a proxy before the gateway tells it: believed from `trusted_proxies` "
     "only.",
     "x-gateway-cache": "`off`: the answer is neither taken from the [cache](answer-cache.md) nor kept in it.",
-    "x-gateway-prefer": "`order`, `cost` or `speed`: what the targets of the request's model are put in order by, in place "
-    "of what the configuration says ([learned routing](learned-routing.md)). Anything else is a 400.",
+    "x-gateway-prefer": "`order`, `cost` or `speed`: what the targets of the request's model are put in order by, in "
+    "place of what the configuration says ([learned routing](learned-routing.md)). Anything else is a 400.",
     "x-gateway-user": "On the admin listener: the user of their machine as whom the command line says it asks. The "
     "audit log repeats it beside how the request was let in.",
     "x-gateway-patience": "How long the client waits for a paid answer, such as `90s`; shortly before, it is told "
@@ -50,8 +50,8 @@ SENT: Mapping[str, str] = {
     "x-gateway-cost-usd": "What the key is charged, in US dollars. On whole answers; a stream's head goes out before "
     "it is known, and its last chunk has it as `usage.cost`, if the client asked for usage. See "
     "[money](money.md#what-an-answer-tells).",
-    "x-gateway-expected-seconds": "How long orders like this one take, by the median of those that were seen; only where "
-    "at least twelve were ([learned routing](learned-routing.md)).",
+    "x-gateway-expected-seconds": "How long orders like this one take, by the median of those that were seen; only "
+    "where at least twelve were ([learned routing](learned-routing.md)).",
     "x-gateway-cache": "`hit` on an answer that was kept for an equal request and costs nothing "
     "([answer cache](answer-cache.md)). Other answers do not have it.",
     "x-gateway-note": "Remarks on how the answer came about, joined by `; `: `link_instead_of_b64` where a link could "

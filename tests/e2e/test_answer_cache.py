@@ -1,4 +1,4 @@
-"""Answers given again: for equal requests of one key, free of charge, written down; and all that is never given again."""
+"""Answers given again: for equal requests of one key, free of charge, written down; and what never is."""
 
 from __future__ import annotations
 

@@ -122,6 +122,13 @@ async def test_a_budget_holds_for_the_target_that_is_really_first(gateway: Start
     assert 0 < row.charged < 800_000
 
 
+async def test_a_faster_target_that_the_budget_has_no_room_for_is_not_waited_for(gateway: StartGateway) -> None:
+    """The usual way is open: an order that it has room for is not refused for the sake of speed."""
+    dear = (PICTURES % "routing: {prefer: speed}" + "\n").replace("{image: 0.03}", "{image: 5}")
+    rig = await gateway(dear + "keys: [{name: alice, key: gw-alice-000111222333444555, budget: 4/day}]")
+    assert [served_by(await picture(rig)) for _ in range(14)] == ["piapi"] * 14
+
+
 async def test_the_fastest_comes_first_once_both_are_known(gateway: StartGateway, sandbox: Sandbox) -> None:
     rig = await gateway(PICTURES % "" + "    routing: {prefer: speed}")
     sandbox.script("slow;delay=10", role="api", times=None)

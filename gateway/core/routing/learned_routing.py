@@ -12,10 +12,11 @@ from typing import Protocol, runtime_checkable
 
 from gateway.core.route_rules import Prefer
 from gateway.core.routing.durations import ANY_SHAPE, Expected, LearnedDurations, OrderKind, OrderShape
-from gateway.core.types import ASYNCHRONOUS, CostClass, Endpoint, Outcome, Target
+from gateway.core.types import ASYNCHRONOUS, CostClass, Endpoint, Outcome, Phase, Target
 
-_GAVE_UP = frozenset({"cf_524", "stall_head", "stall_content", "stall_idle", "deadline", "drain_cut", "task_poll"})
-"""The outcomes of an order that would have taken longer: at a wall, or because we stopped waiting."""
+_AT_A_WALL = frozenset({"cf_524", "stall_head", "stall_content", "stall_idle"})
+_STOPPED_WAITING = frozenset({"deadline", "drain_cut", "task_poll"})
+"""The outcomes of an order that would have taken longer. Of a task's creation a wall says nothing about the task."""
 
 
 @runtime_checkable
@@ -146,7 +147,9 @@ def learn(
     """
     if outcome.ok:
         learned.observe(kind, seconds, at)
-    elif outcome.slug in _GAVE_UP:
+        return
+    walled = outcome.slug in _AT_A_WALL and kind.operation not in ASYNCHRONOUS
+    if outcome.phase is not Phase.UNSENT and (walled or outcome.slug in _STOPPED_WAITING):
         if outcome.slug == "cf_524" and endpoint.wall is not None:
             seconds = max(seconds, endpoint.wall)
         learned.observe(kind, seconds, at, censored=True)

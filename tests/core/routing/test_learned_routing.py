@@ -181,6 +181,21 @@ def test_an_order_that_was_given_up_on_took_at_least_so_long(slug: str) -> None:
     assert (expected.p10 > 120.0) or slug != "cf_524"
 
 
+@pytest.mark.parametrize(
+    ("slug", "phase", "operation"),
+    [
+        ("deadline", Phase.UNSENT, "task"),  # it never got its turn
+        ("drain_cut", Phase.UNSENT, "images"),
+        ("cf_524", Phase.UNKNOWN, "task"),  # its creation was waited for in vain
+        ("stall_head", Phase.UNKNOWN, "images_async"),
+    ],
+)
+def test_an_order_that_never_ran_says_nothing(slug: str, phase: Phase, operation: OperationName) -> None:
+    one, learned = at(120.0, operation=operation), LearnedDurations()
+    learn(learned, kind_of(one), one.upstream.endpoints[0], Outcome(slug, phase), seconds=120.0, at=NOW)
+    assert len(learned) == 0
+
+
 @pytest.mark.parametrize("slug", ["upstream_5xx", "content_policy", "task_failed", "connection_reset", "rate_limited"])
 def test_other_failures_say_nothing_of_how_long_an_order_takes(slug: str) -> None:
     one, learned = at(120.0), LearnedDurations()
