@@ -116,8 +116,7 @@ class Gateway:
         self._key_probe = KeyProbe(services)
         services.snapshot.states.doubt = KeyChecks(services).doubt
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
-        self._secrets = set(config.secrets)
-        self._upstream_hosts = set(config.upstream_hosts)
+        self._secrets, self._upstream_hosts = set(config.secrets), set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._waiting = build_waiting(config, services, store)
         self._reconciler = Reconciler(services, resolved=self._resolved)
@@ -369,6 +368,7 @@ class Gateway:
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+            jobs=self._waiting.jobs.running,
         )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:

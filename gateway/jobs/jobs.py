@@ -45,6 +45,7 @@ class Jobs:
         self._files = files
         self._known: dict[str, Job] = {}
         self._of_key: dict[str, dict[bytes, list[Job]]] = {}
+        self._running: set[str] = set()
         self._writing: dict[str, asyncio.Task[None]] = {}
         self.on_admitted: Callable[[Job], Awaitable[None]] = _nothing
         self.on_end: Callable[[Job], Awaitable[None]] = _nothing
@@ -113,7 +114,7 @@ class Jobs:
     @property
     def running(self) -> int:
         """Jobs that have not ended."""
-        return sum(1 for job in self._known.values() if not job.over)
+        return len(self._running)
 
     async def answer(self, job: Job) -> Ending:
         """How a job that has ended was answered; of a stream, the body is what a client gets that comes late.
@@ -219,6 +220,7 @@ class Jobs:
         job.error, job.purchased = ending.error, purchased
         job.become(end_state(completed=ending.error is None, unknown=unknown, bought=True, gone=False))
         job.ended_ns = self._services.clock.wall_ns()
+        self._is_over(job)
         if job.client is not None:
             job.client.end(ending)
         self._write_soon(job)
@@ -263,6 +265,7 @@ class Jobs:
         job.error, job.purchased = error, completed or spent
         job.become(end_state(completed=completed, unknown=unknown, bought=exchange.sent, gone=gone))
         job.ended_ns = self._services.clock.wall_ns()
+        self._is_over(job)
         client.end(ending)
         if job.exchange:
             self._write_soon(job)
@@ -315,6 +318,8 @@ class Jobs:
 
     def _remember(self, job: Job) -> None:
         self._known[job.id] = job
+        if not job.over:
+            self._running.add(job.id)
         mine = self._of_key.setdefault(job.key, {})
         for name in _names(job):
             mine.setdefault(name, []).append(job)
@@ -323,7 +328,14 @@ class Jobs:
             if oldest is not None:
                 self._drop(oldest)
 
+    def _is_over(self, job: Job) -> None:
+        """It has ended: count it."""
+        self._running.discard(job.id)
+        if job.state in ("completed", "failed", "unknown", "cancelled"):
+            self._services.metrics.job(job.state)
+
     def _drop(self, job: Job) -> None:
+        self._running.discard(job.id)
         if self._known.pop(job.id, None) is None:
             return
         mine = self._of_key[job.key]

@@ -66,6 +66,7 @@ class Resuming:
         client = self._jobs.stand_in(job, None)
         client.follows = job.stream
         job.become("running")
+        self._services.metrics.job("resumed")
         work = self._read_task(job, left.tasks[0]) if job.route == _TASKS else self._bring(job, client, left.tasks)
         job.running = self._services.tasks.spawn(self._run(job, work), "job-resumed")
 

@@ -33,6 +33,8 @@ from gateway.telemetry.recent_traffic import RecentTraffic
 from gateway.telemetry.request_series import RequestSeries
 from gateway.telemetry.series import Count, Distribution, Family, LabelSpace, known
 
+JobEvent = Literal["completed", "failed", "unknown", "cancelled", "joined", "resumed"]
+
 LEDGER_WAIT_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -46,6 +48,7 @@ class Figures:
     ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
     ``catalogue_age``: days since the built-in prices were last looked through.
+    ``jobs``: those that have not ended.
     """
 
     endpoints: Iterable[tuple[str, str, bool]]
@@ -55,6 +58,7 @@ class Figures:
     auth_failures: int
     admin_auth_failures: int
     catalogue_age: int
+    jobs: int = 0
 
 
 class Metrics:
@@ -90,6 +94,12 @@ class Metrics:
             "gateway_still_running_total",
             "Answers that told a client, before its time was over, that its paid work goes on; counted here alone.",
             ("route", "model", "key", "team"),
+        )
+        self._jobs = counts(
+            "gateway_jobs_total",
+            "Jobs, the paid work that has a life of its own: what happened to them.",
+            ("event",),
+            kept=1,
         )
         self._ledger_wait = Family(
             "gateway_ledger_wait_seconds",
@@ -150,6 +160,10 @@ class Metrics:
             count.value += 1
             if self._attempts.has(labels):
                 self._attempts_of[upstream, endpoint, outcome] = count
+
+    def job(self, event: JobEvent) -> None:
+        """Count what happened to a job."""
+        self._jobs.of((event,)).value += 1
 
     def ledger_wait(self, row: Literal["intent", "task"], seconds: float) -> None:
         """Count the time a request waited for a commit, from handing the row over until it went on."""
@@ -226,7 +240,7 @@ class Metrics:
         of = self._of_requests
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
-            *(self._attempts, self._failovers, self._crossed, self._refused, self._still_running),
+            *(self._attempts, self._failovers, self._crossed, self._refused, self._still_running, self._jobs),
         )
         money = (of.cost, of.upstream_cost)
         distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)
@@ -308,6 +322,7 @@ def _shown(figures: Figures) -> Iterator[Exposed]:
         "gateway_ledger_rows_pending", "Rows handed to the ledger, not yet committed.", (), [((), figures.pending)]
     )
     yield _gauge("gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), figures.lag)])
+    yield _gauge("gateway_jobs_running", "Jobs that have not ended.", (), [((), figures.jobs)])
     meaning = "Days since the built-in prices were last looked through."
     yield _gauge("gateway_catalogue_age_days", meaning, (), [((), figures.catalogue_age)])
     yield _total(

@@ -72,6 +72,10 @@ def request_fields(record: ExchangeRecord) -> dict[str, Any]:
         fields["above_bound"] = True
     if record.tier:
         fields["tier"] = record.tier
+    if record.job is not None:
+        fields["job"] = record.job
+    if record.paid_by is not None:
+        fields["joined"], fields["paid_by"] = True, record.paid_by
     fields["ms"] = round((record.duration or 0.0) * 1000, 1)
     if attempts and attempts[-1].outcome == "ok":
         fields.update(attempt_fields(attempts[-1]))
@@ -87,7 +91,8 @@ class RequestLines:
     def line(self, record: ExchangeRecord, stamp: str) -> str | None:
         """The line, in ASCII; None for a request that is not ordinary. ``stamp``: the time as the line has it."""
         attempts, cost = record.attempts, record.cost
-        if not attempts or cost is None or record.code is not None or record.above_bound or record.tier:
+        unusual = record.code is not None or record.above_bound or record.tier or record.job is not None
+        if not attempts or cost is None or unusual:
             return None
         last, usage = attempts[-1], record.usage
         if last.outcome != "ok" or last.detail or last.task_id is not None:

@@ -26,7 +26,8 @@ READ: Mapping[str, str] = {
     "[pay once](pay-once.md#webhooks).",
     "x-request-id": "The name the request gets in the log and in its answer, if it is 1 to 128 letters, digits, dots, "
     "dashes or underscores. Otherwise the gateway makes one.",
-    "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again.",
+    "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again: one that is paid for is then "
+    "given what the first one bought.",
     "x-stainless-read-timeout": "The same as `x-gateway-patience`, in seconds, as OpenAI's SDK for Python sends it.",
     "x-stainless-timeout": "The same, as OpenAI's SDK for Node sends it.",
     "x-webhook-secret": "What PiAPI sends with its webhooks: `webhook_secret` of the configuration.",
@@ -42,7 +43,9 @@ SENT: Mapping[str, str] = {
     "x-gateway-note": "Remarks on how the answer came about, joined by `; `: `link_instead_of_b64` where a link could "
     "not be fetched and stands in place of the bytes; `downgraded` for an image that PiAPI made with another model; "
     "`ignored: provider` for a field that was not passed on; `rewritten: max_tokens as max_completion_tokens` and "
-    "`dropped: stop` where the configuration says so of the target.",
+    "`dropped: stop` where the configuration says so of the target; `joined` for a re-send that was given what an "
+    "equal request had bought.",
+    "x-gateway-job": "The id of the job that a paid request runs in, or that it joined.",
     "x-should-retry": "On every error: whether software may send the same request again by itself.",
     "x-ratelimit-limit-requests": "The key's `rpm`.",
     "x-ratelimit-remaining-requests": "What is left of it.",

@@ -115,7 +115,9 @@ class TestAClientThatLeaves:
         assert (row.outcomes, row.charged, row.images, row.status) == (["content_policy"], NO_IMAGE, 0, 499)
 
     @pytest.mark.parametrize(("fields", "cost"), ORDERS)
-    async def test_leaves_a_job_that_goes_on_as_it_would_have(self, rig: Rig, fields: dict[str, Any], cost: int) -> None:
+    async def test_leaves_a_job_that_goes_on_as_it_would_have(
+        self, rig: Rig, fields: dict[str, Any], cost: int
+    ) -> None:
         """Its re-send joins: what would have been tried for a client that waits is tried."""
         rig.sandbox.script("wall;seconds=0.1;bought=1;method=POST", role="api")
 
