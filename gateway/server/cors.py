@@ -26,8 +26,6 @@ EXPOSED = (
     "x-gateway-cost-usd",
     "x-gateway-note",
     "x-gateway-job",
-    "location",
-    "preference-applied",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
