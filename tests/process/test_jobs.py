@@ -84,7 +84,9 @@ async def test_a_task_is_followed_and_its_re_send_joins(how: signal.Signals, tmp
         gateway.signal(signal.SIGTERM)
         assert await gateway.wait() == 0
     assert [line.amount for line in sandbox.bill] == [DEV]
-    charged = rows(tmp_path, "SELECT coalesce(c.charged, s.charged) FROM settlements s LEFT JOIN corrections c USING (id)")
+    charged = rows(
+        tmp_path, "SELECT coalesce(c.charged, s.charged) FROM settlements s LEFT JOIN corrections c USING (id)"
+    )
     assert sorted(charged) == [0, 0, DEV]
 
 
