@@ -6,7 +6,7 @@ The rules, for every order by its marker, of which each try has a request id of 
   allows for another purchase, as its client was told so and asked again. Nothing else makes a second one right.
 - At most one of its rows is charged, but for such ones; a row that names who paid for it (``paid_by``) is charged
   nothing, has no attempts, and the row that it names is one of the same order.
-- What a row was charged that was not unknown is what the bill has.
+- What was charged where nothing is unknown or in doubt is what the bill has.
 - A client that was answered well has an order with a row that was charged, or is unknown; a client that gave up was
   told that the outcome is unknown. No client ends in another way.
 """
@@ -69,7 +69,7 @@ def _wrong(order: Bought, rows: Sequence[Row], lines: Sequence[Line]) -> Iterato
     charged = [row for row in paying if row.owed]
     if len(charged) > 1 + len(unknown):
         yield f"{name}: {len(charged)} of its rows are charged: {', '.join(row.marker for row in charged)}"
-    if not unknown and all(row.confidence == "measured" for row in charged):
+    if not unknown and not doubts and all(row.confidence == "measured" for row in charged):
         owed, sold = sum(row.owed for row in charged), sum(line.amount or 0 for line in lines)
         if owed != sold:
             yield f"{name}: charged {owed}, billed {sold}"

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx2
 
+from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
 from soak import books, process
 from soak.audit import Line
@@ -197,13 +198,20 @@ async def run(folder: Path, count: int, seed: int) -> Report:
         process.write_config(folder, {**document, "failover": failover})
         resends = Resends(folder, sandbox, client, seed)
         done = 0
-        async with asyncio.TaskGroup() as group:
-            crowd = group.create_task(resends.crowd())
+        tasks = TrackedTasks(lambda _, error: resends.problems.append(f"a client failed: {error!r}"))
+        crowd = tasks.spawn(resends.crowd(), "crowd")
+        try:
             while done < count and not resends.problems:
                 await resends.life()
                 done += 1
                 progress(f"kill {done} of {count}, {len(resends.orders)} orders, seed {seed}")
             await resends.finish(crowd)
+        except TimeoutError:
+            raise process.SoakError(
+                f"kill {done}: the gateway serves, and answers nothing for {PATIENCE:g} s"
+            ) from None
+        finally:
+            await tasks.cancel_all()
         counts = resends.audit()
         code, said = await process.verify(folder)
         if code:

@@ -117,8 +117,7 @@ class Gateway:
         self._key_probe = KeyProbe(services)
         services.snapshot.states.doubt = KeyChecks(services).doubt
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
-        self._secrets = set(config.secrets)
-        self._upstream_hosts = set(config.upstream_hosts)
+        self._secrets, self._upstream_hosts = set(config.secrets), set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._response_places = build_places(services, store)
         self._waiting = build_waiting(config, services, store)

@@ -152,8 +152,8 @@ class Exchange:
 
     @property
     def sent(self) -> bool:
-        """Whether anything may have left for an upstream."""
-        return self.account.sent
+        """Whether anything may have left for an upstream, or is about to: then it runs on when its client leaves."""
+        return self.account.sent or any(subrequest.bought for subrequest in self._subrequests)
 
     @property
     def refusal(self) -> GatewayError | None:

@@ -57,9 +57,11 @@ class AnswerFiles:
         if places:
             await asyncio.to_thread(self._remove, places)
 
-    async def tidy(self, known: Collection[str]) -> None:
-        """Close the folder to other users, and remove what is of no job that is known, and what is too much."""
-        await asyncio.to_thread(self._tidy, known)
+    async def tidy(self, known: Collection[str], before_ns: int) -> None:
+        """Close the folder to other users, and remove what was written before and is of no job that is ``known``: other
+        gateways may have answers in the same folder.
+        """
+        await asyncio.to_thread(self._tidy, known, before_ns)
 
     def _write(self, place: str, body: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -86,22 +88,22 @@ class AnswerFiles:
             raise FileNotFoundError(place)
         return self._folder / place
 
-    def _files(self) -> list[tuple[int, int, Path]]:
-        """Time of writing, size and path of every answer that is here."""
+    def _files(self, *kinds: re.Pattern[str]) -> list[tuple[int, int, Path]]:
+        """Time of writing, size and path of every file of these kinds that is here, the oldest first."""
         found = []
         try:
             entries = [*self._folder.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         for path in entries:
-            if _NAME.fullmatch(path.name):
+            if any(kind.fullmatch(path.name) for kind in kinds):
                 with contextlib.suppress(OSError):
                     status = path.lstat()
                     found.append((status.st_mtime_ns, status.st_size, path))
         return sorted(found)
 
     def _make_room(self, size: int) -> None:
-        files = self._files()
+        files = self._files(_NAME)
         excess = sum(each for _, each, _ in files) + size - self._most
         for _, each, path in files:
             if excess <= 0:
@@ -109,16 +111,12 @@ class AnswerFiles:
             path.unlink(missing_ok=True)
             excess -= each
 
-    def _tidy(self, known: Collection[str]) -> None:
+    def _tidy(self, known: Collection[str], before_ns: int) -> None:
         with contextlib.suppress(OSError):
             close_to_others(self._folder)
-        for _, _, path in self._files():
-            if path.name not in known:
+        for written_ns, _, path in self._files(_NAME, _UNFINISHED):
+            if path.name not in known and written_ns < before_ns:
                 path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            for path in self._folder.iterdir():
-                if _UNFINISHED.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
 
 
 def headers_of(result: StoredResult) -> Headers:

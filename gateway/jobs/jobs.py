@@ -165,9 +165,7 @@ class Jobs:
 
         Raises StoreError.
         """
-        settings = self._services.snapshot
-        keep = max(settings.jobs_keep, settings.jobs_join)
-        for stored in await self._records.since(self._services.clock.wall_ns() - int(keep * _NS)):
+        for stored in await self._records.since(self._kept_since()):
             self._remember(_taken_up(stored))
         unfinished = await self._records.unfinished()
         return [(self._known[one.job.id], one) for one in unfinished if one.job.id in self._known]
@@ -190,7 +188,7 @@ class Jobs:
     async def watch(self) -> None:
         """Let go of what is kept no longer, every now and then; for ever."""
         try:
-            await self._files.tidy(await self._records.places())
+            await self._files.tidy(await self._records.places(), self._kept_since())
         except (StoreError, OSError) as error:
             self._services.log.error("jobs_not_read", message=str(error))
         while True:
@@ -200,15 +198,18 @@ class Jobs:
 
     async def sweep(self) -> None:
         """Forget what is kept no longer."""
-        settings = self._services.snapshot
-        keep = max(settings.jobs_keep, settings.jobs_join)
-        before = self._services.clock.wall_ns() - int(keep * _NS)
+        before = self._kept_since()
         for job in [job for job in self._known.values() if job.ended_ns is not None and job.ended_ns < before]:
             self._drop(job)
         try:
             await self._files.remove(await self._records.sweep(before))
         except (GatewayError, OSError) as error:
             self._services.log.error("jobs_not_aged_out", message=str(error))
+
+    def _kept_since(self) -> int:
+        """When a job ended that is kept until now, in Unix nanoseconds."""
+        settings = self._services.snapshot
+        return self._services.clock.wall_ns() - int(max(settings.jobs_keep, settings.jobs_join) * _NS)
 
     async def written(self) -> None:
         """Return once what waits is written, or could not be."""
@@ -252,6 +253,8 @@ class Jobs:
             ending = Ending(STATUS_CLIENT_GONE, error=None)
         job.sent = None
         error, job.cost = ending.error, record.cost
+        if error is not None:  # it is kept for long: what it refers to is not
+            error.__context__ = error.with_traceback(None).__cause__ = None
         cut = error is not None and error.code == "server_shutting_down"
         if cut and any(attempt.task_id for attempt in record.attempts):
             job.owner_left = True

@@ -19,7 +19,7 @@ from gateway.core.types import VirtualKey
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
 from gateway.jobs.job import Job, Waiter, is_comment, is_partial, pieces_for_joiner
-from gateway.jobs.job_errors import StillRunning, outcome_unknown
+from gateway.jobs.job_errors import job_cancelled, outcome_unknown, still_running
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.telling import ACCEPTED, JobTelling
 from gateway.server.client import Client
@@ -207,7 +207,7 @@ class _Turn:
     async def _tell_to_come_again(self) -> None:
         """The client's time is nearly over: 504, which is no error of an upstream and counts as none."""
         job, services = self._job, self._services
-        self._error = error = StillRunning(job.id)
+        self._error = error = still_running(job.id)
         await self._book(error.status)
         listed = services.snapshot.routes.find(job.model)
         services.metrics.still_running(job.route, None if listed is None else listed.model, job.key, job.team)
@@ -289,13 +289,13 @@ class _Turn:
             return Ending(error.status, (), None, error)
 
     async def _without_answer(self) -> None:
-        """The job was given up, or a mistake of ours ended it: then that is raised here, too."""
+        """The job was cancelled, or a mistake of ours ended it: then that is raised here, too."""
         running = self._job.running
         if running is not None:
             await asyncio.wait({running})
             if not running.cancelled():
                 running.result()
-        raise server_shutting_down()
+        raise job_cancelled() if self._job.state == "cancelled" else server_shutting_down()
 
     async def _fail(self, error: GatewayError, headers: Headers) -> None:
         job = self._job

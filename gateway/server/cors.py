@@ -28,6 +28,7 @@ EXPOSED = (
     "x-gateway-note",
     "x-gateway-expected-seconds",
     "x-gateway-cache",
+    "x-gateway-job",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",

@@ -1,4 +1,4 @@
-"""Paid work is bought once: a re-send joins it, whoever left and whatever was heard of it; the sandbox's bill judges."""
+"""Paid work is bought once: a re-send joins it, whoever left and whatever was heard of it; the bill judges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -187,7 +187,7 @@ class TestJoining:
 
 
 class TestIdempotencyKeys:
-    KEY = {"idempotency-key": "order-1"}
+    KEY: ClassVar[dict[str, str]] = {"idempotency-key": "order-1"}
 
     async def test_join_for_as_long_as_the_answer_is_kept(self, gateway: StartGateway) -> None:
         rig = await gateway("jobs: {join: 10ms, keep: 1h}")
