@@ -16,7 +16,7 @@ from gateway.core.pricing.prices import format_usd
 from gateway.core.types import VirtualKey
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
-from gateway.jobs.job import Job, Waiter, is_comment, is_partial, pieces_for_joiner
+from gateway.jobs.job import Job, JobClient, Waiter, is_comment, is_partial, pieces_for_joiner
 from gateway.jobs.job_errors import outcome_unknown
 from gateway.jobs.jobs import Jobs
 from gateway.server.client import Client
@@ -86,29 +86,24 @@ class _Turn:
         self._job = job
         self._key = key
         self._joined = joined
+        self._stand_in = job.client  # which the job lets go of once its answer is in the store
         self._record: ExchangeRecord | None = None
         self._error: GatewayError | None = None
         self._news = asyncio.Event()
         self.answered = False
 
     async def deliver(self) -> None:
-        client, job = self._client, self._job
+        client, stand_in = self._client, self._stand_in
         client.watch(self._news.set)
-        if job.client is not None and job.client.ending is None:
+        if stand_in is not None and stand_in.ending is None:
             heartbeat = self._services.snapshot.nonstream_heartbeat
-            client.hold(stream=job.stream, heartbeat=heartbeat, headers=self._headers_now)
-            job.client.on_end(self._news.set)
-            await (self._follow() if job.stream else self._wait(lambda: job.client is None or self._ended()))
-            if client.gone:
-                return
-            if client.finished:
-                return
-        await self._end()
+            client.hold(stream=self._job.stream, heartbeat=heartbeat, headers=self._headers_now)
+            stand_in.on_end(self._news.set)
+            await (self._follow(stand_in) if self._job.stream else self._wait(lambda: stand_in.ending is not None))
+        if not client.gone and not client.finished:
+            await self._end()
 
     # While it goes on
-
-    def _ended(self) -> bool:
-        return self._job.client is not None and self._job.client.ending is not None
 
     async def _wait(self, until: Callable[[], bool]) -> None:
         """Return once it holds, or the client has left."""
@@ -117,11 +112,9 @@ class _Turn:
             if not until():
                 await self._news.wait()
 
-    async def _follow(self) -> None:
+    async def _follow(self, stand_in: JobClient) -> None:
         """Pass the events of a stream on as they come, to its end."""
-        client, stand_in = self._client, self._job.client
-        assert stand_in is not None
-        pieces = stand_in.pieces
+        client, pieces = self._client, stand_in.pieces
         pictures = self._job.route.startswith(_IMAGES)
         place = 0
         leave = pieces.subscribe(lambda _: self._news.set(), self._news.set)
@@ -160,8 +153,6 @@ class _Turn:
         """Give the client how the job ended."""
         client, job = self._client, self._job
         streamed = client.started and job.stream
-        if job.state == "cancelled" or (job.client is not None and job.client.ending is None):
-            await self._without_answer()
         ending = await self._ending()
         client.release()
         headers = self._with_own(ending.headers)
@@ -181,9 +172,12 @@ class _Turn:
         self.answered = not client.gone
 
     async def _ending(self) -> Ending:
-        stand_in = self._job.client
-        if stand_in is not None and stand_in.ending is not None and self._client.started and self._job.stream:
-            return stand_in.ending
+        """How the job ended. Raises what ended it without an answer."""
+        ending = None if self._stand_in is None else self._stand_in.ending
+        if self._job.state == "cancelled" or (ending is not None and ending.status == STATUS_CLIENT_GONE):
+            await self._without_answer()
+        if ending is not None and (ending.error is not None or self._client.started or not self._job.stream):
+            return ending
         try:
             return await self._jobs.answer(self._job)
         except GatewayError as error:
@@ -224,8 +218,7 @@ class _Turn:
     # What its answers say
 
     def _headers_now(self) -> Headers:
-        stand_in = self._job.client
-        return self._with_own(() if stand_in is None else stand_in.headers_now())
+        return self._with_own(() if self._stand_in is None else self._stand_in.headers_now())
 
     def _with_own(self, headers: Headers) -> Headers:
         """The headers of the job's answer, as they are for this client."""

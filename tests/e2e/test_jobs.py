@@ -1,4 +1,4 @@
-"""Paid work is bought once: a re-send joins it, whoever left and whatever was heard of it; the sandbox's bill judges."""
+"""Paid work is bought once: a re-send joins it, also after its client left. The sandbox's bill judges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -187,7 +187,7 @@ class TestJoining:
 
 
 class TestIdempotencyKeys:
-    KEY = {"idempotency-key": "order-1"}
+    KEY: ClassVar = {"idempotency-key": "order-1"}
 
     async def test_join_for_as_long_as_the_answer_is_kept(self, gateway: StartGateway) -> None:
         rig = await gateway("jobs: {join: 10ms, keep: 1h}")
@@ -441,7 +441,25 @@ async def test_an_answer_of_megabytes_lies_in_a_file_for_its_owner_alone(rig: Ri
     await rig.gateway._waiting.jobs.written()
     second = await send(rig, order, headers=AGAIN)
     assert first.body == second.body
-    folder = rig.folder / "images" / "jobs"
-    files = [*folder.iterdir()] if folder.exists() else []
+    files = [path for path in rig.folder.rglob("*.answer")]
     assert [path.stat().st_mode & 0o077 for path in files] == [0] * len(files)
     assert (len(files) == 1) == (len(first.body) > 64 * 1024)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_mistake_of_ours_is_told_to_all_who_wait(
+    stream: bool, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    rig.expected_crashes = True
+    monkeypatch.setattr("gateway.images.operation.ImageOperation.conclude", fail)
+    rig.sandbox.script("slow;delay=10", model="gpt-4o-image")
+    order = {**ORDER, "stream": stream}
+    first = start(send(rig, order))
+    await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
+    second = await send(rig, order, headers=AGAIN)
+    for answer in (await first, second):
+        assert answer.status == 200 if stream else answer.status == 500
+        assert b"internal_error" in answer.body
