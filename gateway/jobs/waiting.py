@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.core.errors import GatewayError, gateway_overloaded, server_shutting_down
+from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import NOTE, Headers, note_headers
 from gateway.core.pricing.prices import format_usd
@@ -188,7 +188,9 @@ class _Turn:
         running = self._job.running
         if running is not None:
             await asyncio.wait({running})
-            if not running.cancelled():
+            if not running.cancelled() and running.exception() is not None:
+                self._error = internal_error()
+                await self._book(self._error.status)
                 running.result()
         raise server_shutting_down()
 

@@ -441,7 +441,7 @@ async def test_an_answer_of_megabytes_lies_in_a_file_for_its_owner_alone(rig: Ri
     await rig.gateway._waiting.jobs.written()
     second = await send(rig, order, headers=AGAIN)
     assert first.body == second.body
-    files = [path for path in rig.folder.rglob("*.answer")]
+    files = list(rig.folder.rglob("*.answer"))
     assert [path.stat().st_mode & 0o077 for path in files] == [0] * len(files)
     assert (len(files) == 1) == (len(first.body) > 64 * 1024)
 
