@@ -20,7 +20,7 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
-from gateway.app.jobs import build_waiting
+from gateway.app.paid_work import PaidWork
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
@@ -28,7 +28,7 @@ from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import Reloaded, read_for_reload
-from gateway.app.responses import build_responses, response_routes
+from gateway.app.responses import age_out, build_places, build_responses, response_routes
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
@@ -57,10 +57,8 @@ from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.images.results import ImageResults
-from gateway.jobs.resuming import Resuming
 from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
@@ -119,8 +117,9 @@ class Gateway:
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
         self._responses = build_responses(services, store)
-        self._waiting = build_waiting(config, services, store)
-        self._reconciler = Reconciler(services, resolved=self._resolved)
+        self._response_places = build_places(services, store)
+        self._paid_work = PaidWork(config, services, store)
+        self._waiting = self._paid_work.waiting
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -167,7 +166,7 @@ class Gateway:
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
-            await Resuming(services, gateway._waiting.jobs, gateway._reconciler).begin()
+            await gateway._paid_work.take_up()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -178,10 +177,9 @@ class Gateway:
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        services.tasks.spawn(gateway._reconciler.run(), "reconciler")
+        gateway._paid_work.start()
         services.tasks.spawn(images.age_out(log), "age-out")
-        services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
-        services.tasks.spawn(gateway._waiting.jobs.watch(), "jobs-age-out")
+        age_out(services, gateway._responses, gateway._response_places)
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -269,6 +267,7 @@ class Gateway:
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await self.services.budgets.alerts.close()
         await self._responses.written()
+        await self._response_places.written()
         await self._waiting.jobs.written()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
@@ -285,7 +284,7 @@ class Gateway:
                 **self._buying_routes(),
                 **health_routes(self._not_ready),
                 **model_routes(self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                **response_routes(self._door, self._responses, self._waiting),
+                **response_routes(self._door, self._responses, self._response_places, self._waiting),
                 **read_task_routes(self._door),
                 **kept_image_routes(self._images.open),
                 **webhook_routes(services, services.wakeups.waits, services.wakeups.give),
@@ -389,10 +388,6 @@ class Gateway:
         if not self._store.ledger.usable():
             reasons.append("the ledger cannot be written")
         return reasons
-
-    def _resolved(self, exchange: str, charged: int) -> None:
-        self.services.budgets.resolve(exchange, charged)
-        self._waiting.jobs.resolved(exchange, charged)
 
     def _late(self, seconds: float) -> None:
         self._lag = seconds

@@ -1,0 +1,39 @@
+"""The paid work of a running gateway: its jobs, what lets connections wait for them, and what corrects the books of them."""
+
+from __future__ import annotations
+
+from gateway.config import Config
+from gateway.exchange.reconciler import Reconciler
+from gateway.exchange.services import Services
+from gateway.jobs.answers import AnswerFiles
+from gateway.jobs.jobs import Jobs
+from gateway.jobs.resuming import Resuming
+from gateway.jobs.waiting import Waiting
+from gateway.stores.base import Store
+
+FOLDER = "jobs"
+"""Of large answers, within ``images.dir``."""
+
+
+class PaidWork:
+    """``waiting``: lets connections wait for jobs, and has them all."""
+
+    def __init__(self, config: Config, services: Services, store: Store) -> None:
+        files = AnswerFiles(config.images.dir / FOLDER, config.images.keep_max)
+        self._services = services
+        self._jobs = Jobs(services, store.jobs, files)
+        self._reconciler = Reconciler(services, resolved=self._resolved)
+        self.waiting = Waiting(services, self._jobs)
+
+    async def take_up(self) -> None:
+        """Take up what an earlier process left under way. Raises StoreError."""
+        await Resuming(self._services, self._jobs, self._reconciler).begin()
+
+    def start(self) -> None:
+        """Begin to ask what became of what is unknown, and to forget what is old."""
+        self._services.tasks.spawn(self._reconciler.run(), "reconciler")
+        self._services.tasks.spawn(self._jobs.watch(), "jobs-age-out")
+
+    def _resolved(self, exchange: str, charged: int) -> None:
+        self._services.budgets.resolve(exchange, charged)
+        self._jobs.resolved(exchange, charged)
