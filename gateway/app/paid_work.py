@@ -1,4 +1,4 @@
-"""The paid work of a running gateway: its jobs, what lets connections wait for them, and what corrects the books of them."""
+"""The paid work of a running gateway: its jobs, what waits for them, and what corrects the books of them."""
 
 from __future__ import annotations
 

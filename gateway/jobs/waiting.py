@@ -18,7 +18,7 @@ from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
 from gateway.jobs.job import Job, JobClient, Waiter, is_comment, is_partial, pieces_for_joiner
 from gateway.jobs.job_errors import outcome_unknown
-from gateway.jobs.jobs import Jobs
+from gateway.jobs.jobs import COST, Jobs
 from gateway.server.client import Client
 from gateway.server.request import STATUS_CLIENT_GONE, Request
 
@@ -31,7 +31,6 @@ MOST_WAITERS = 100
 ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
 
-_COST = b"x-gateway-cost-usd"
 _NOTHING = format_usd(0).encode()
 _LIMITS = b"ratelimit"
 _IMAGES = "/v1/images/"
@@ -230,9 +229,9 @@ class _Turn:
         if not self._joined:
             return (*headers, (JOB, job.id.encode()))
         notes = [value.decode("ascii") for name, value in headers if name == NOTE]
-        kept = [(name, value) for name, value in headers if name not in (NOTE, _COST) and _LIMITS not in name]
+        kept = [(name, value) for name, value in headers if name not in (NOTE, COST) and _LIMITS not in name]
         limits = self._services.limits.headers(self._key, self._client.loop.time())
-        return (*kept, *limits, *note_headers((*notes, JOINED)), (_COST, _NOTHING), (JOB, job.id.encode()))
+        return (*kept, *limits, *note_headers((*notes, JOINED)), (COST, _NOTHING), (JOB, job.id.encode()))
 
     # What the books say of one that joined
 

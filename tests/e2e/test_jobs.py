@@ -396,6 +396,43 @@ class TestPaidChats:
         assert [row.charged > 0 for row in await rig.rows(2)] == [True, True]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+class TestResponsesWithPictures:
+    ORDER: ClassVar = {
+        "model": "gpt-4o",
+        "input": "hello from a confidential prompt",
+        "tools": [{"type": "image_generation", "model": "gpt-image-2", "size": "1024x1024", "quality": "low"}],
+    }
+
+    async def send(self, rig: Rig, stream: bool, headers: dict[str, str] | None = None) -> Answer:
+        async with rig.client() as client:
+            await client.ask(written({**self.ORDER, "stream": stream}), headers=headers, target="/v1/responses")
+            return await client.broken_or_whole(await client.head())
+
+    async def test_are_made_once(self, stream: bool, rig: Rig) -> None:
+        rig.sandbox.script("ok;calls=1", role="api")
+        first = await self.send(rig, stream)
+        second = await self.send(rig, stream, AGAIN)
+        assert first.body == second.body
+        assert (first.header("x-gateway-note"), second.header("x-gateway-note")) == (None, "joined")
+        assert first.header("x-gateway-job") == second.header("x-gateway-job")
+        assert b"image_generation_call" in first.body
+        assert len(rig.sandbox.bill) == 2
+        rows = await rig.rows(3)
+        assert [row.charged > 0 for row in rows] == [True, True, False]
+
+    async def test_go_on_without_their_client(self, stream: bool, rig: Rig) -> None:
+        rig.sandbox.script("ok;calls=1", role="api")
+        rig.sandbox.script("stall_head;seconds=0.3", role="api")
+        async with rig.client() as client:
+            await client.ask(written({**self.ORDER, "stream": stream}), target="/v1/responses")
+            await rig.sandbox.until(lambda: len(rig.sandbox.requests) == 2)
+            await client.leave()
+        second = await self.send(rig, stream, AGAIN)
+        assert (second.status, second.header("x-gateway-note")) == (200, "joined")
+        assert len(rig.sandbox.bill) == 2
+
+
 class TestAfterARestart:
     async def test_a_relay_that_was_cut_off_is_unknown_once(self, rig: Rig) -> None:
         rig.sandbox.script("slow;delay=100", model="gpt-4o-image")

@@ -24,7 +24,7 @@ _SINCE = _READ + f"WHERE ended_ns >= ? OR state NOT IN {_OVER} ORDER BY created_
 _UNFINISHED = _READ + f"WHERE state NOT IN {_OVER} ORDER BY created_ns, rowid"
 _FIND = _READ + "WHERE key = ? AND id = ?"
 _PAGE = _READ + "WHERE key = ? ORDER BY created_ns DESC, rowid DESC LIMIT ?"
-_PAGE_AFTER = _READ + (
+_PAGE_AFTER = _READ + (  # noqa: S608
     "WHERE key = ?1 AND (created_ns, rowid) < (SELECT created_ns, rowid FROM jobs WHERE key = ?1 AND id = ?3) "
     "ORDER BY created_ns DESC, rowid DESC LIMIT ?2"
 )
