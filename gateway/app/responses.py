@@ -47,7 +47,7 @@ def response_routes(admission: Admission, kept: KeptResponses, places: ResponseP
     running, relay = Running(), ResponsesRelay(admission, places)
     background = Background(admission.services, running)
     return {
-        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running)},
+        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running, waiting)},
         COMPACT_PATH: {"POST": CompactResponse(desk, relay)},
         COUNT_PATH: {"POST": CountInputTokens(desk, relay)},
         **StoredResponses(desk, running, relay).routes,

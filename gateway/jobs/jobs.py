@@ -7,8 +7,9 @@ bought for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.exchange_record import ExchangeRecord
@@ -29,6 +30,8 @@ MOST_KNOWN = 100_000
 
 SWEEP_EVERY = 60.0
 """Seconds between two looks for jobs that are kept no longer, at most."""
+
+COST = b"x-gateway-cost-usd"
 
 _NS = 1_000_000_000
 _IMAGES = "/v1/images/"
@@ -95,11 +98,19 @@ class Jobs:
         self._remember(job)
         return job
 
-    def run(self, job: Job, exchange: Exchange, holding: AbstractContextManager[object]) -> None:
-        """Let the job's exchange run. ``holding``: what is held until it has ended."""
+    def run(
+        self,
+        job: Job,
+        exchange: Exchange,
+        holding: AbstractContextManager[object],
+        work: Coroutine[Any, Any, None] | None = None,
+    ) -> None:
+        """Let the job's exchange run. ``holding``: what is held until it has ended. ``work``: runs it, and what follows
+        it; None where nothing does.
+        """
         assert job.client is not None
         job.sent = lambda: exchange.sent
-        job.running = self._services.tasks.spawn(self._run(job, exchange, holding), "job")
+        job.running = self._services.tasks.spawn(self._run(job, exchange, holding, work or exchange.run()), "job")
         job.client.on_end(lambda: self._answered(job))
 
     def find(self, key: str, id: str) -> Job | None:
@@ -226,10 +237,16 @@ class Jobs:
             job.client.end(ending)
         self._write_soon(job)
 
-    async def _run(self, job: Job, exchange: Exchange, holding: AbstractContextManager[object]) -> None:
+    async def _run(
+        self,
+        job: Job,
+        exchange: Exchange,
+        holding: AbstractContextManager[object],
+        work: Coroutine[Any, Any, None],
+    ) -> None:
         try:
             with holding:
-                await exchange.run()
+                await work
         finally:
             self._ended(job, exchange)
 
@@ -252,7 +269,7 @@ class Jobs:
         if ending is None:  # it was given up, or a mistake of ours
             ending = Ending(STATUS_CLIENT_GONE, error=None)
         job.sent = None
-        error, job.cost = ending.error, record.cost
+        error, job.cost = ending.error, _told_cost(ending) or record.cost
         if error is not None:  # it is kept for long: what it refers to is not
             error.__context__ = error.with_traceback(None).__cause__ = None
         cut = error is not None and error.code == "server_shutting_down"
@@ -364,6 +381,11 @@ def _lasting(job: Job) -> bytes:
     """Of a stream that is over, what a client gets that comes late. Raises PiecesGone."""
     assert job.client is not None
     return b"".join(lasting_pieces(job.client.pieces.kept(), pictures=job.route.startswith(_IMAGES)))
+
+
+def _told_cost(ending: Ending) -> str | None:
+    """What its clients are told that all of it costs, which may be more than its first exchange."""
+    return next((value.decode() for name, value in ending.headers if name == COST), None)
 
 
 def _taken_up(stored: StoredJob) -> Job:
