@@ -26,11 +26,10 @@ class PaidWork:
         self.waiting = Waiting(services, self._jobs)
 
     async def take_up(self) -> None:
-        """Take up what an earlier process left under way. Raises StoreError."""
+        """Take up what an earlier process left under way; begin to ask what became of what is unknown, and to forget
+        what is old. Raises StoreError.
+        """
         await Resuming(self._services, self._jobs, self._reconciler).begin()
-
-    def start(self) -> None:
-        """Begin to ask what became of what is unknown, and to forget what is old."""
         self._services.tasks.spawn(self._reconciler.run(), "reconciler")
         self._services.tasks.spawn(self._jobs.watch(), "jobs-age-out")
 

@@ -49,8 +49,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
 
     ``own``: the models of the user's own catalogue.
     """
-    sections = user.sections
-    admin = _admin(user, builtin)
+    sections, admin = user.sections, _admin(user, builtin)
     _check_listeners(user, admin)
     _check_dependencies(user)
     folder = folder_of(source)

@@ -265,8 +265,8 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Try again; ask for a stream; look at `timeouts` and `tasks.deadline` of the upstream.",
     ),
     (504, "upstream_outcome_unknown"): Meaning(
-        "A paid item may have been bought, but its result did not arrive, or the gateway was stopped while it was under "
-        "way. A re-send is told so once, and buys if it is sent again.",
+        "A paid item may have been bought, but its result did not arrive, or the gateway was stopped while it was "
+        "under way. A re-send is told so once, and buys if it is sent again.",
         "Look at the upstream's own list first: sending it again may buy it once more. Until it is known, or for a "
         "day, the budget keeps it reserved.",
     ),

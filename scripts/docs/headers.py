@@ -37,8 +37,8 @@ SENT: Mapping[str, str] = {
     "x-gateway-note": "Remarks on how the answer came about, joined by `; `: `link_instead_of_b64` where a link could "
     "not be fetched and stands in place of the bytes; `downgraded` for an image that PiAPI made with another model; "
     "`ignored: provider` for a field that was not passed on; `rewritten: max_tokens as max_completion_tokens` and "
-    "`dropped: stop` where the configuration says so of the target; `joined` for a re-send that was given what an equal "
-    "request had bought.",
+    "`dropped: stop` where the configuration says so of the target; `joined` for a re-send that was given what an "
+    "equal request had bought.",
     "x-gateway-job": "The id of the job that a paid request runs in, or that it joined.",
     "x-should-retry": "On every error: whether software may send the same request again by itself.",
     "x-ratelimit-limit-requests": "The key's `rpm`.",

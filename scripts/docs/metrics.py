@@ -30,8 +30,8 @@ LABELS: Mapping[str, str] = {
     "to": "The upstream that was tried next; equal to `from` where only the endpoint or the key changed.",
     "percent": "`80` or `100`, or what the key's or team's `alert` says.",
     "row": "What was waited for: `intent`, the row before anything is bought, or `task`, the id of a task.",
-    "event": "How a job ended (`completed`, `failed`, `unknown` or `cancelled`), that a re-send `joined` it, or that it "
-    "was `resumed` after a restart.",
+    "event": "How a job ended (`completed`, `failed`, `unknown` or `cancelled`), that a re-send `joined` it, or that "
+    "it was `resumed` after a restart.",
     "metric": "The name of the metric.",
     "version": "The gateway's version.",
 }
