@@ -51,8 +51,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
 
     ``own``: the models of the user's own catalogue.
     """
-    sections = user.sections
-    admin = _admin(user, builtin)
+    sections, admin = user.sections, _admin(user, builtin)
     _check(user, admin)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
