@@ -20,15 +20,15 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
-from gateway.app.jobs import build_waiting, configure_webhooks, start_jobs
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
+from gateway.app.paid_work import PaidWork
 from gateway.app.reloading import Reloaded, read_for_reload
-from gateway.app.responses import build_responses, response_routes
+from gateway.app.responses import age_out, build_places, build_responses, response_routes
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import start_care, tell_of_opening
@@ -58,7 +58,6 @@ from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.images.results import ImageResults
 from gateway.keys.fields import KeyRules
@@ -118,8 +117,9 @@ class Gateway:
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._secrets, self._upstream_hosts = set(config.secrets), set(config.upstream_hosts)
         self._responses = build_responses(services, store)
-        self._waiting = build_waiting(config, services, store)
-        self._reconciler = Reconciler(services, resolved=self._resolved)
+        self._response_places = build_places(services, store)
+        self._paid_work = PaidWork(config, services, store)
+        self._waiting = self._paid_work.waiting
         self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
@@ -165,7 +165,7 @@ class Gateway:
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
-            await start_jobs(gateway._waiting, services, gateway._reconciler)
+            await gateway._paid_work.take_up()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
@@ -176,9 +176,9 @@ class Gateway:
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        services.tasks.spawn(gateway._reconciler.run(), "reconciler")
+        gateway._paid_work.start()
         services.tasks.spawn(images.age_out(log), "age-out")
-        services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
+        age_out(services, gateway._responses, gateway._response_places)
         start_care(store, log, services.tasks)
         if ask_for_models:
             gateway._model_lists.start()
@@ -232,7 +232,7 @@ class Gateway:
         services.snapshot = self._snapshots.take(config, states, self._model_lists.lists, refused_teams)
         self.config = config
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
-        configure_webhooks(self._waiting.telling.deliveries, config)
+        self._paid_work.configure(config)
         services.budgets.configure(budget_settings(config))
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
@@ -264,8 +264,8 @@ class Gateway:
     async def close(self, timeout: float = 5.0) -> None:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
-        await asyncio.gather(self.services.budgets.alerts.close(), self._waiting.telling.deliveries.close())
-        await asyncio.gather(self._responses.written(), self._waiting.jobs.written())
+        await asyncio.gather(self.services.budgets.alerts.close(), self._paid_work.deliveries.close())
+        await asyncio.gather(self._responses.written(), self._response_places.written(), self._waiting.jobs.written())
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
@@ -281,7 +281,7 @@ class Gateway:
                 **self._buying_routes(),
                 **health_routes(self._not_ready),
                 **model_routes(self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                **response_routes(self._door, self._responses, self._waiting),
+                **response_routes(self._door, self._responses, self._response_places, self._waiting),
                 **read_task_routes(self._door),
                 **JobRoutes(self._door, self._waiting).routes,
                 **kept_image_routes(self._images.open),
@@ -335,7 +335,7 @@ class Gateway:
                 self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(self._store, services),
-            deliveries=self._waiting.telling.deliveries,
+            deliveries=self._paid_work.deliveries,
             reload=self.reread,
         )
 
@@ -387,10 +387,6 @@ class Gateway:
         if not self._store.ledger.usable():
             reasons.append("the ledger cannot be written")
         return reasons
-
-    def _resolved(self, exchange: str, charged: int) -> None:
-        self.services.budgets.resolve(exchange, charged)
-        self._waiting.jobs.resolved(exchange, charged)
 
     def _late(self, seconds: float) -> None:
         self._lag = seconds

@@ -52,8 +52,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
     """
     sections = user.sections
     admin = _admin(user, builtin)
-    _check_listeners(user, admin)
-    _check_dependencies(user)
+    _check(user, admin)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
     upstreams = build_upstreams(user, builtin, connections)
@@ -112,6 +111,11 @@ def _admin(user: Layer, builtin: Layer) -> AdminConfig:
     admin = user.sections.admin
     key = builtin.sections.admin.key if admin.key is None else admin.key
     return AdminConfig(admin.listen, key or "", admin.open_metrics)
+
+
+def _check(user: Layer, admin: AdminConfig) -> None:
+    _check_listeners(user, admin)
+    _check_dependencies(user)
 
 
 def _check_listeners(user: Layer, admin: AdminConfig) -> None:

@@ -7,8 +7,9 @@ bought for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.exchange_record import ExchangeRecord
@@ -19,16 +20,18 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
 from gateway.jobs.answers import AnswerFiles, answer_gone, headers_of
-from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id
-from gateway.jobs.job_errors import error_from, error_json, outcome_unknown
+from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id, taken_up
+from gateway.jobs.job_errors import error_json
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.stores.job_records import JobRecords, StoredJob, StoredResult, Unfinished
+from gateway.stores.job_records import JobRecords, StoredResult, Unfinished
 
 MOST_KNOWN = 100_000
 """Jobs that ended and are known; of more, the oldest are forgotten."""
 
 SWEEP_EVERY = 60.0
 """Seconds between two looks for jobs that are kept no longer, at most."""
+
+COST = b"x-gateway-cost-usd"
 
 _NS = 1_000_000_000
 _IMAGES = "/v1/images/"
@@ -95,11 +98,19 @@ class Jobs:
         self._remember(job)
         return job
 
-    def run(self, job: Job, exchange: Exchange, holding: AbstractContextManager[object]) -> None:
-        """Let the job's exchange run. ``holding``: what is held until it has ended."""
+    def run(
+        self,
+        job: Job,
+        exchange: Exchange,
+        holding: AbstractContextManager[object],
+        work: Coroutine[Any, Any, None] | None = None,
+    ) -> None:
+        """Let the job's exchange run. ``holding``: what is held until it has ended. ``work``: runs it, and what follows
+        it; None where nothing does.
+        """
         assert job.client is not None
         job.sent = lambda: exchange.sent
-        job.running = self._services.tasks.spawn(self._run(job, exchange, holding), "job")
+        job.running = self._services.tasks.spawn(self._run(job, exchange, holding, work or exchange.run()), "job")
         job.client.on_end(lambda: self._answered(job))
 
     def find(self, key: str, id: str) -> Job | None:
@@ -166,7 +177,7 @@ class Jobs:
         Raises StoreError.
         """
         for stored in await self._records.since(self._kept_since()):
-            self._remember(_taken_up(stored))
+            self._remember(taken_up(stored))
         unfinished = await self._records.unfinished()
         return [(self._known[one.job.id], one) for one in unfinished if one.job.id in self._known]
 
@@ -226,10 +237,16 @@ class Jobs:
             job.client.end(ending)
         self._write_soon(job)
 
-    async def _run(self, job: Job, exchange: Exchange, holding: AbstractContextManager[object]) -> None:
+    async def _run(
+        self,
+        job: Job,
+        exchange: Exchange,
+        holding: AbstractContextManager[object],
+        work: Coroutine[Any, Any, None],
+    ) -> None:
         try:
             with holding:
-                await exchange.run()
+                await work
         finally:
             self._ended(job, exchange)
 
@@ -252,7 +269,7 @@ class Jobs:
         if ending is None:  # it was given up, or a mistake of ours
             ending = Ending(STATUS_CLIENT_GONE, error=None)
         job.sent = None
-        error, job.cost = ending.error, record.cost
+        error, job.cost = ending.error, _told_cost(ending) or record.cost
         if error is not None:  # it is kept for long: what it refers to is not
             error.__context__ = error.with_traceback(None).__cause__ = None
         cut = error is not None and error.code == "server_shutting_down"
@@ -366,27 +383,6 @@ def _lasting(job: Job) -> bytes:
     return b"".join(lasting_pieces(job.client.pieces.kept(), pictures=job.route.startswith(_IMAGES)))
 
 
-def _taken_up(stored: StoredJob) -> Job:
-    """A job of an earlier process: its clients have left."""
-    error = None if stored.error is None else error_from(stored.error)
-    return Job(
-        id=stored.id,
-        key=stored.key,
-        team=stored.team,
-        route=stored.route,
-        model=stored.model,
-        fingerprint=stored.fingerprint,
-        idempotency=stored.idempotency,
-        request_id=stored.request_id,
-        stream=stored.stream,
-        created_ns=stored.created_ns,
-        exchange=stored.exchange,
-        state=stored.state,
-        ended_ns=stored.ended_ns,
-        told=stored.told,
-        purchased=stored.purchased,
-        cost=stored.cost,
-        order=stored.order,
-        error=outcome_unknown() if stored.state == "unknown" and error is None else error,
-        owner_left=stored.left or stored.ended_ns is None,
-    )
+def _told_cost(ending: Ending) -> str | None:
+    """What its clients are told that all of it costs, which may be more than its first exchange."""
+    return next((value.decode() for name, value in ending.headers if name == COST), None)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.core.errors import GatewayError, gateway_overloaded, server_shutting_down
+from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import NOTE, Headers, note_headers
 from gateway.core.jobs.patience import Patience
@@ -18,9 +18,9 @@ from gateway.core.pricing.prices import format_usd
 from gateway.core.types import VirtualKey
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
-from gateway.jobs.job import Job, Waiter, is_comment, is_partial, pieces_for_joiner
+from gateway.jobs.job import Job, JobClient, Waiter, is_comment, is_partial, pieces_for_joiner
 from gateway.jobs.job_errors import job_cancelled, outcome_unknown, still_running
-from gateway.jobs.jobs import Jobs
+from gateway.jobs.jobs import COST, Jobs
 from gateway.jobs.telling import ACCEPTED, JobTelling
 from gateway.server.client import Client
 from gateway.server.request import STATUS_CLIENT_GONE, Request
@@ -34,7 +34,6 @@ MOST_WAITERS = 100
 ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
 
-_COST = b"x-gateway-cost-usd"
 _NOTHING = format_usd(0).encode()
 _LIMITS = b"ratelimit"
 _IMAGES = "/v1/images/"
@@ -134,6 +133,7 @@ class _Turn:
         self._job = job
         self._key = key
         self._joined = joined
+        self._stand_in = job.client  # which the job lets go of once its answer is in the store
         self._record: ExchangeRecord | None = None
         self._error: GatewayError | None = None
         self._news = asyncio.Event()
@@ -157,24 +157,18 @@ class _Turn:
 
     async def deliver(self) -> None:
         """Give the client the answer, or tell it before its time is over that there will be one."""
-        client, job = self._client, self._job
+        client, stand_in = self._client, self._stand_in
         client.watch(self._news.set)
-        if job.client is not None and job.client.ending is None:
+        if stand_in is not None and stand_in.ending is None:
             heartbeat = self._services.snapshot.nonstream_heartbeat
-            client.hold(stream=job.stream, heartbeat=heartbeat, headers=self._headers_now)
-            job.client.on_end(self._news.set)
-            await (self._follow() if job.stream else self._wait(lambda: job.client is None or self._ended()))
-            if client.gone or client.finished:
-                return
-            if self.again:
-                await self._tell_to_come_again()
-                return
-        await self._end()
+            client.hold(stream=self._job.stream, heartbeat=heartbeat, headers=self._headers_now)
+            stand_in.on_end(self._news.set)
+            await (self._follow(stand_in) if self._job.stream else self._wait(lambda: stand_in.ending is not None))
+        if client.gone or client.finished:
+            return
+        await (self._tell_to_come_again() if self.again else self._end())
 
     # While it goes on
-
-    def _ended(self) -> bool:
-        return self._job.client is not None and self._job.client.ending is not None
 
     async def _wait(self, until: Callable[[], bool]) -> None:
         """Return once it holds, the client has left, or its time is over and it is to come ``again``."""
@@ -215,11 +209,9 @@ class _Turn:
             services.log.info("still_running", request_id=self._request.id, job=job.id, key=job.key, model=job.model)
         await self._send(error, () if job.exchange else ((JOB, job.id.encode()),))
 
-    async def _follow(self) -> None:
+    async def _follow(self, stand_in: JobClient) -> None:
         """Pass the events of a stream on as they come, to its end."""
-        client, stand_in = self._client, self._job.client
-        assert stand_in is not None
-        pieces = stand_in.pieces
+        client, pieces = self._client, stand_in.pieces
         pictures = self._job.route.startswith(_IMAGES)
         within = None if self._patience is None else self._patience.answer_after
         place = 0
@@ -259,8 +251,6 @@ class _Turn:
         """Give the client how the job ended."""
         client, job = self._client, self._job
         streamed = client.started and job.stream
-        if job.state == "cancelled" or (job.client is not None and job.client.ending is None):
-            await self._without_answer()
         ending = await self._ending()
         client.release()
         headers = self._with_own(ending.headers)
@@ -280,9 +270,12 @@ class _Turn:
         self.answered = not client.gone
 
     async def _ending(self) -> Ending:
-        stand_in = self._job.client
-        if stand_in is not None and stand_in.ending is not None and self._client.started and self._job.stream:
-            return stand_in.ending
+        """How the job ended. Raises what ended it without an answer."""
+        ending = None if self._stand_in is None else self._stand_in.ending
+        if self._job.state == "cancelled" or (ending is not None and ending.status == STATUS_CLIENT_GONE):
+            await self._without_answer()
+        if ending is not None and (ending.error is not None or self._client.started or not self._job.stream):
+            return ending
         try:
             return await self._jobs.answer(self._job)
         except GatewayError as error:
@@ -293,7 +286,9 @@ class _Turn:
         running = self._job.running
         if running is not None:
             await asyncio.wait({running})
-            if not running.cancelled():
+            if not running.cancelled() and running.exception() is not None:
+                self._error = internal_error()
+                await self._book(self._error.status)
                 running.result()
         raise job_cancelled() if self._job.state == "cancelled" else server_shutting_down()
 
@@ -326,8 +321,7 @@ class _Turn:
     # What its answers say
 
     def _headers_now(self) -> Headers:
-        stand_in = self._job.client
-        return self._with_own(() if stand_in is None else stand_in.headers_now())
+        return self._with_own(() if self._stand_in is None else self._stand_in.headers_now())
 
     def _with_own(self, headers: Headers) -> Headers:
         """The headers of the job's answer, as they are for this client."""
@@ -337,9 +331,9 @@ class _Turn:
         if not self._joined:
             return (*headers, (JOB, job.id.encode()))
         notes = [value.decode("ascii") for name, value in headers if name == NOTE]
-        kept = [(name, value) for name, value in headers if name not in (NOTE, _COST) and _LIMITS not in name]
+        kept = [(name, value) for name, value in headers if name not in (NOTE, COST) and _LIMITS not in name]
         limits = self._services.limits.headers(self._key, self._client.loop.time())
-        return (*kept, *limits, *note_headers((*notes, JOINED)), (_COST, _NOTHING), (JOB, job.id.encode()))
+        return (*kept, *limits, *note_headers((*notes, JOINED)), (COST, _NOTHING), (JOB, job.id.encode()))
 
     # What the books say of one that joined
 

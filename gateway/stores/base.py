@@ -8,6 +8,7 @@
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
     ├── alerts         AlertRecords: alerts of budgets, until they are told and after
     ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    ├── response_places  ResponsePlaceRecords: where upstreams keep theirs
     ├── jobs           JobRecords: paid work under way, and what it came to
     └── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
     StoreReader        the same books, read beside a running gateway or without one
@@ -42,7 +43,7 @@ from gateway.stores.records import (
     UsageRow,
     Verification,
 )
-from gateway.stores.response_records import ResponseRecords
+from gateway.stores.response_records import ResponsePlaceRecords, ResponseRecords
 
 
 class Ledger(Protocol):
@@ -367,6 +368,8 @@ class Store(Protocol):
 
     @property
     def responses(self) -> ResponseRecords: ...
+    @property
+    def response_places(self) -> ResponsePlaceRecords: ...
 
     @property
     def deliveries(self) -> DeliveryRecords: ...

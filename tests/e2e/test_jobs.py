@@ -1,4 +1,4 @@
-"""Paid work is bought once: a re-send joins it, whoever left and whatever was heard of it; the bill judges."""
+"""Paid work is bought once: a re-send joins it, also after its client left. The sandbox's bill judges."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ class TestJoining:
 
 
 class TestIdempotencyKeys:
-    KEY: ClassVar[dict[str, str]] = {"idempotency-key": "order-1"}
+    KEY: ClassVar = {"idempotency-key": "order-1"}
 
     async def test_join_for_as_long_as_the_answer_is_kept(self, gateway: StartGateway) -> None:
         rig = await gateway("jobs: {join: 10ms, keep: 1h}")
@@ -396,6 +396,43 @@ class TestPaidChats:
         assert [row.charged > 0 for row in await rig.rows(2)] == [True, True]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+class TestResponsesWithPictures:
+    ORDER: ClassVar = {
+        "model": "gpt-4o",
+        "input": "hello from a confidential prompt",
+        "tools": [{"type": "image_generation", "model": "gpt-image-2", "size": "1024x1024", "quality": "low"}],
+    }
+
+    async def send(self, rig: Rig, stream: bool, headers: dict[str, str] | None = None) -> Answer:
+        async with rig.client() as client:
+            await client.ask(written({**self.ORDER, "stream": stream}), headers=headers, target="/v1/responses")
+            return await client.broken_or_whole(await client.head())
+
+    async def test_are_made_once(self, stream: bool, rig: Rig) -> None:
+        rig.sandbox.script("ok;calls=1", role="api")
+        first = await self.send(rig, stream)
+        second = await self.send(rig, stream, AGAIN)
+        assert first.body == second.body
+        assert (first.header("x-gateway-note"), second.header("x-gateway-note")) == (None, "joined")
+        assert first.header("x-gateway-job") == second.header("x-gateway-job")
+        assert b"image_generation_call" in first.body
+        assert len(rig.sandbox.bill) == 2
+        rows = await rig.rows(3)
+        assert [row.charged > 0 for row in rows] == [True, True, False]
+
+    async def test_go_on_without_their_client(self, stream: bool, rig: Rig) -> None:
+        rig.sandbox.script("ok;calls=1", role="api")
+        rig.sandbox.script("stall_head;seconds=0.3", role="api")
+        async with rig.client() as client:
+            await client.ask(written({**self.ORDER, "stream": stream}), target="/v1/responses")
+            await rig.sandbox.until(lambda: len(rig.sandbox.requests) == 2)
+            await client.leave()
+        second = await self.send(rig, stream, AGAIN)
+        assert (second.status, second.header("x-gateway-note")) == (200, "joined")
+        assert len(rig.sandbox.bill) == 2
+
+
 class TestAfterARestart:
     async def test_a_relay_that_was_cut_off_is_unknown_once(self, rig: Rig) -> None:
         rig.sandbox.script("slow;delay=100", model="gpt-4o-image")
@@ -441,7 +478,25 @@ async def test_an_answer_of_megabytes_lies_in_a_file_for_its_owner_alone(rig: Ri
     await rig.gateway._waiting.jobs.written()
     second = await send(rig, order, headers=AGAIN)
     assert first.body == second.body
-    folder = rig.folder / "images" / "jobs"
-    files = [*folder.iterdir()] if folder.exists() else []
+    files = list(rig.folder.rglob("*.answer"))
     assert [path.stat().st_mode & 0o077 for path in files] == [0] * len(files)
     assert (len(files) == 1) == (len(first.body) > 64 * 1024)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_mistake_of_ours_is_told_to_all_who_wait(
+    stream: bool, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    rig.expected_crashes = True
+    monkeypatch.setattr("gateway.images.operation.ImageOperation.conclude", fail)
+    rig.sandbox.script("slow;delay=10", model="gpt-4o-image")
+    order = {**ORDER, "stream": stream}
+    first = start(send(rig, order))
+    await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
+    second = await send(rig, order, headers=AGAIN)
+    for answer in (await first, second):
+        assert answer.status == 200 if stream else answer.status == 500
+        assert b"internal_error" in answer.body

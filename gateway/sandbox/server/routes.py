@@ -13,7 +13,7 @@ from gateway.sandbox.chat.models import MODELS, model_entry
 from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.images.images_api import answer_images
 from gateway.sandbox.images.png import image_by_name
-from gateway.sandbox.relays.responses import answer_response, read_response
+from gateway.sandbox.relays.responses import answer_compaction, answer_response, count_tokens, read_response
 from gateway.sandbox.relays.sounds import answer_speech, answer_transcript
 from gateway.sandbox.relays.texts import answer_completion, answer_embeddings, answer_moderation, no_object
 from gateway.sandbox.server.billing import NANO_PER_USD, POINTS_PER_USD
@@ -74,7 +74,7 @@ class Routes:
         words = "Sandbox: this method is not served."
         return error_reply(405, type="invalid_request_error", code="method_not_allowed", message=words)
 
-    def _read(self, request: RecordedRequest, options: Options) -> Reply:
+    def _read(self, request: RecordedRequest, options: Options) -> Answer:
         path, key = request.path, request.key or ""
         if path == MODELS_PATH:
             return json_reply(200, {"object": "list", "data": [model_entry(name) for name in MODELS]})
@@ -84,7 +84,7 @@ class Routes:
                 return json_reply(200, model_entry(name))
             return error_reply(404, message=f"Sandbox: The model '{name[:80]}' does not exist", param="model")
         if path.startswith("/v1/responses/"):
-            return read_response(path.removeprefix("/v1/responses/"))
+            return read_response(path.removeprefix("/v1/responses/"), request.request.target.partition("?")[2])
         if path == "/account/info":
             return _account(key, options, self._drawn[key])
         if path.startswith("/api/v1/task/"):
@@ -103,11 +103,10 @@ class Routes:
             return answer_chat(body, options, id=id, created=now, role=request.role)
         if path in ("/v1/images/generations", "/v1/images/edits"):
             return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
-        if path.startswith("/v1/audio/") or path in (
+        if path.startswith(("/v1/audio/", "/v1/responses")) or path in (
             "/v1/embeddings",
             "/v1/completions",
             "/v1/moderations",
-            "/v1/responses",
         ):
             return _relayed(request, options, created=now)
         if path in PICTURES:
@@ -134,10 +133,21 @@ def _relayed(request: RecordedRequest, options: Options, *, created: int) -> Ans
         return answer_embeddings(body, options)
     if path == "/v1/completions":
         return answer_completion(body, options, id=request.id.replace("req-sandbox", "cmpl-sandbox"), created=created)
-    if path == "/v1/responses":
-        return answer_response(body, options, id=request.id.replace("req-sandbox", "resp_sandbox"), created=created)
+    if path.startswith("/v1/responses"):
+        return _of_responses(request, body, options, created=created)
     if path == "/v1/moderations":
         return answer_moderation(body, options, id=request.id.replace("req-sandbox", "modr-sandbox"))
+    return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
+
+
+def _of_responses(request: RecordedRequest, body: dict[str, Any], options: Options, *, created: int) -> Answer:
+    id = request.id.replace("req-sandbox", "resp_sandbox")
+    if request.path == "/v1/responses":
+        return answer_response(body, options, id=id, created=created)
+    if request.path == "/v1/responses/compact":
+        return answer_compaction(body, id=id, created=created)
+    if request.path == "/v1/responses/input_tokens":
+        return count_tokens(body)
     return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
 
 
