@@ -10,6 +10,7 @@ from functools import partial
 from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
@@ -150,6 +151,7 @@ class CreateResponse:
         """The same, apart from the connection: pictures may be bought."""
         form, jobs, marks = ResponsesErrors(), self._waiting.jobs, marks_of(request)
         client.error_form = form
+        wishes = wishes_of(request, self._waiting.telling.deliveries)
         print_ = await off_loop(fingerprint, RESPONSES_PATH, document.fields)
         asked = JobAsked(key.name, key.team, RESPONSES_PATH, request.model or "", print_, marks)
         job = jobs.join(asked)
@@ -157,9 +159,10 @@ class CreateResponse:
         if job is None:
             job = jobs.begin(asked, request.id, request.host, stream=bool(document.fields.get("stream")))
             assert job.client is not None
+            job.webhooks |= wishes.webhooks
             making = self._making(job.client, request, form, key, relayed, chat, job)
             jobs.run(job, making.exchange, nullcontext(), making.run())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _making(
         self,
