@@ -102,15 +102,11 @@ class Gateway:
         self._load = load
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
+        now = services.clock.monotonic
         self._authenticator = Authenticator(
-            keyring.find,
-            self._requires_key,
-            AuthThrottle(),
-            services.clock.monotonic,
-            services,
-            keyring.former,
+            keyring.find, self._requires_key, AuthThrottle(), now, services, keyring.former
         )
-        self._admin_door = AdminDoor(services, self._authenticator.address, services.clock.monotonic)
+        self._admin_door = AdminDoor(services, self._authenticator.address, now)
         self._door = Admission(services, self._authenticator)
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
