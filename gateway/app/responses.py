@@ -15,6 +15,7 @@ from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.responses.running import Running
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
+from gateway.jobs.waiting import Waiting
 from gateway.responses.kept import KeptResponses
 from gateway.responses.places import ResponsePlaces
 from gateway.server.dispatch import OwnRoutes
@@ -38,15 +39,15 @@ def age_out(services: Services, kept: KeptResponses, places: ResponsePlaces) -> 
     services.tasks.spawn(places.watch(), "response-places-age-out")
 
 
-def response_routes(admission: Admission, kept: KeptResponses, places: ResponsePlaces) -> OwnRoutes:
+def response_routes(admission: Admission, kept: KeptResponses, places: ResponsePlaces, waiting: Waiting) -> OwnRoutes:
     """All routes."""
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
-    make, change = (ImagesEndpoint(admission, path) for path in (GENERATIONS, EDITS))
+    make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))
     pictures = Pictures(admission, make, change)
     running, relay = Running(), ResponsesRelay(admission, places)
     background = Background(admission.services, running)
     return {
-        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running)},
+        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running, waiting)},
         COMPACT_PATH: {"POST": CompactResponse(desk, relay)},
         COUNT_PATH: {"POST": CountInputTokens(desk, relay)},
         **StoredResponses(desk, running, relay).routes,
