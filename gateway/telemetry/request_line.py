@@ -87,7 +87,9 @@ class RequestLines:
     def line(self, record: ExchangeRecord, stamp: str) -> str | None:
         """The line, in ASCII; None for a request that is not ordinary. ``stamp``: the time as the line has it."""
         attempts, cost = record.attempts, record.cost
-        if not attempts or cost is None or record.code is not None or record.above_bound or record.tier:
+        if not attempts or cost is None or record.confidence == "unknown":
+            return None
+        if record.code is not None or record.above_bound or record.tier:
             return None
         last, usage = attempts[-1], record.usage
         if last.outcome != "ok" or last.detail or last.task_id is not None:
