@@ -7,7 +7,7 @@ side by side under one reservation and one settlement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from gateway.core.errors import GatewayError, ResultUnavailable
 from gateway.core.outcomes.shown_words import in_the_clients_words
 from gateway.core.outcomes.table import client_error
+from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
 from gateway.core.types import (
     ASYNCHRONOUS,
@@ -26,6 +27,7 @@ from gateway.core.types import (
     VirtualKey,
 )
 from gateway.exchange.accounting import OUR_MISTAKE, Account
+from gateway.exchange.arrangement import learn_of
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.client import Client
 from gateway.exchange.operation import OperationPart as OperationPart
@@ -56,6 +58,7 @@ class ExchangeContext(Protocol):
 
     ``deadline``: the time of the client's loop.
     ``fetching``: what fetches of images for this answer may still take; None before the first.
+    ``routings``: what is known of each of its parts; empty where nothing is learned.
     """
 
     services: Services
@@ -67,6 +70,7 @@ class ExchangeContext(Protocol):
     deadline: float
     sdk_retry: bool
     fetching: FetchAllowance | None
+    routings: Sequence[LearnedRouting]
 
     def may_cost(self, subrequest: int, target: Target) -> bool:
         """Whether the budgets let a subrequest, by its number, be served by ``target``; what that may cost is
@@ -153,6 +157,7 @@ class Subrequest:
             randomness=around.services.randomness,
             work=self._part,
             asker=around.key.name,
+            learned=around.routings[self._number] if around.routings else None,
         )
         while True:
             step = self._next(failover_plan)
@@ -199,6 +204,8 @@ class Subrequest:
     def _begin(self, plan: AttemptPlan) -> Attempt:
         around = self._exchange
         self._plan = plan
+        if around.routings and (avoided := around.routings[self._number].avoided) is not None:
+            around.account.begun_elsewhere(plan, avoided)
         self.conversation = conversation = self._part.converse_with(plan.target, plan.endpoint, plan.without)
         conversation.asked_with = plan.credential.name
         attempt = Attempt(plan, conversation, around.services, caller=self, waits=self._waits, deadline=around.deadline)
@@ -212,6 +219,9 @@ class Subrequest:
         self._plan = None
         if self._waking is not None:
             self._stop_waking()
+        around = self._exchange
+        if around.routings:
+            learn_of(around.services, self._part, plan.target, plan.endpoint, outcome, seconds=attempt.waited)
         if not outcome.ok:
             outcome = self._in_context(outcome, plan.target)
         try:

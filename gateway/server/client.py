@@ -45,8 +45,8 @@ class Client:
     the server answered itself, since what came after the head was not sound.
 
     ``keep_alive``: whether the connection outlives the answer; may be unset until then. ``cors``: further headers of
-    every answer, for the page that asked. ``error_form``: how it is told of errors; its handler may set another.
-    ``request_id``: goes out with it. ``loop``: the one that all of it runs in.
+    every answer, for the page that asked; ``own_headers`` adds to them. ``error_form``: how it is told of errors; its
+    handler may set another. ``request_id``: goes out with it. ``loop``: the one that all of it runs in.
     """
 
     __slots__ = (
@@ -102,6 +102,10 @@ class Client:
     def host(self) -> str | None:
         """The host, with its port, that the client asked by; None if it named none that can stand in a link."""
         return self.request.host
+
+    def own_headers(self, headers: Headers) -> None:
+        """Send these with the answer, whichever it is: what a route's own clients look for."""
+        self.cors = (*self.cors, *headers)
 
     # The client's leaving
 

@@ -52,7 +52,7 @@ async def test_a_reserve_that_returned_is_in_the_file(ledger: SQLiteLedger, path
     books: Ledger = ledger
     await books.reserve(intent("a", team=None, paid=True))
     assert rows(path, "SELECT * FROM intents") == [
-        ("a", StoppedClock().wall_ns(), "alice", None, "chat", "gpt-4o", "req-a", 100, 1, 1)
+        ("a", StoppedClock().wall_ns(), "alice", None, "chat", "gpt-4o", "req-a", 100, 1, 1, None)
     ]
     assert books.pending == 0
     assert books.usable()
