@@ -43,6 +43,7 @@ UNIT := core wire translate config runtime stores
 
 test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tests/e2e, ARGS="-k budget")
 	@scripts/node_sdk.sh
+	@$(BIN)/python -m tests.e2e.sdk_suites.environment
 	@$(PYTEST) -n auto $(ARGS)
 
 test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
@@ -102,7 +103,7 @@ prices: $(VENV)/.dev ## where the catalogue's prices differ from genai-prices' (
 	@$(BIN)/python -m scripts.prices $(ARGS)
 
 lock: $(VENV)/.dev ## renew the hash-locked requirements
-	@for set in build base dev docs; do scripts/lock.sh $(BIN)/uv $$set; done
+	@for set in build base dev docs suites; do scripts/lock.sh $(BIN)/uv $$set; done
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .bench build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules

@@ -12,9 +12,12 @@ from gateway.endpoints.responses.create import CreateResponse
 from gateway.endpoints.responses.desk import ResponsesDesk
 from gateway.endpoints.responses.pictures import Pictures
 from gateway.endpoints.responses.relay import ResponsesRelay
+from gateway.endpoints.responses.running import Running
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
+from gateway.jobs.waiting import Waiting
 from gateway.responses.kept import KeptResponses
+from gateway.responses.places import ResponsePlaces
 from gateway.server.dispatch import OwnRoutes
 from gateway.stores.base import Store
 from gateway.wire.responses.request import RESPONSES_PATH
@@ -25,15 +28,27 @@ def build_responses(services: Services, store: Store) -> KeptResponses:
     return KeptResponses(store.responses, services.clock, services.log, services.tasks, services)
 
 
-def response_routes(admission: Admission, kept: KeptResponses) -> OwnRoutes:
+def build_places(services: Services, store: Store) -> ResponsePlaces:
+    """Where upstreams keep what they answered."""
+    return ResponsePlaces(store.response_places, services.clock, services.log, services.tasks, services)
+
+
+def age_out(services: Services, kept: KeptResponses, places: ResponsePlaces) -> None:
+    """Begin to let go of what is too old, or too much."""
+    services.tasks.spawn(kept.watch(), "responses-age-out")
+    services.tasks.spawn(places.watch(), "response-places-age-out")
+
+
+def response_routes(admission: Admission, kept: KeptResponses, places: ResponsePlaces, waiting: Waiting) -> OwnRoutes:
     """All routes."""
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
-    make, change = (ImagesEndpoint(admission, path) for path in (GENERATIONS, EDITS))
+    make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))
     pictures = Pictures(admission, make, change)
-    background, relay = Background(admission.services), ResponsesRelay(admission)
+    running, relay = Running(), ResponsesRelay(admission, places)
+    background = Background(admission.services, running)
     return {
-        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay)},
-        COMPACT_PATH: {"POST": CompactResponse(desk)},
-        COUNT_PATH: {"POST": CountInputTokens(desk)},
-        **StoredResponses(desk, background, relay).routes,
+        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running, waiting)},
+        COMPACT_PATH: {"POST": CompactResponse(desk, relay)},
+        COUNT_PATH: {"POST": CountInputTokens(desk, relay)},
+        **StoredResponses(desk, running, relay).routes,
     }

@@ -41,7 +41,9 @@ from gateway.config.fields import (
     whole,
 )
 from gateway.config.key_schema import AlertsSection, KeySection, TeamSection
+from gateway.config.routing_schema import RoutingSection
 from gateway.config.upstream_schema import ModelSection, UpstreamSection
+from gateway.config.webhook_schema import WebhookSection
 
 
 class AdminSection(Section):
@@ -180,6 +182,26 @@ class ResponsesSection(Section):
         default=1024**3,
         description="The most all kept answers may take; the oldest of the key with most go first.",
         examples=["100MiB"],
+    )
+
+
+class JobsSection(Section):
+    """Paid work (pictures, tasks) runs apart from the connections that wait for it, so that it is bought once.
+
+    Answers are kept in the store, large ones as files in a folder `jobs` of `images.dir`, readable by this user alone.
+    """
+
+    keep: PositiveDuration = Field(
+        default=3600.0,
+        description="How long finished work is kept: for `/v1/jobs`, and for a re-send with the same "
+        "`Idempotency-Key`.",
+        examples=["24h"],
+    )
+    join: PositiveDuration = Field(
+        default=600.0,
+        description="How long after its end an equal re-send of an SDK (`x-stainless-retry-count`) gets its answer "
+        "instead of buying again; at most `keep`.",
+        examples=["30m"],
     )
 
 
@@ -324,6 +346,9 @@ class FileSection(Section):
     budget_alerts: AlertsSection = Field(
         default=AlertsSection(), description="Where budgets that are nearly used up are told."
     )
+    webhooks: dict[Name, WebhookSection] = Field(
+        default={}, description="Receivers that are told how jobs end, by the name that clients choose one by."
+    )
     allow_unpriced: Boolean = Field(
         default=False,
         description="Whether a key with a budget may use a model whose price is unknown, while anything is left of the "
@@ -346,8 +371,10 @@ class FileSection(Section):
         default={}, description="Virtual keys kept in the file."
     )
     failover: FailoverSection = Field(default=FailoverSection(), description="How far a request is carried on.")
+    routing: RoutingSection = Field(default=RoutingSection(), description="Where a request begins.")
     images: ImagesSection = Field(default=ImagesSection(), description="Kept and fetched images.")
     responses: ResponsesSection = Field(default=ResponsesSection(), description="Kept answers of the Responses API.")
+    jobs: JobsSection = Field(default=JobsSection(), description="Paid work that has a life of its own.")
     nonstream_heartbeat: Duration = Field(
         default=0.0,
         description="Every so often a blank is sent before an answer that is not streamed, which keeps proxies patient "

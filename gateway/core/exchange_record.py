@@ -215,6 +215,7 @@ class ExchangeRecord(Booking):
     The intent, committed before an upstream is called:
     ``at_ns``: Unix time in nanoseconds. ``model``: as requested. ``reserved``: nano-dollars.
     ``paid``: images and tasks; their intent is synced to disk (FULL). ``pieces``: how many are bought each by itself.
+    ``paid_by``: the exchange that paid for what this one was given; None for one of its own.
 
     The settlement, one per intent; a second one with the same id changes nothing:
     ``settled_ns``: Unix time in nanoseconds. ``status``: the HTTP status the client was (or would have been) given.
@@ -228,6 +229,10 @@ class ExchangeRecord(Booking):
     ``first_content``: from its arrival to the first meaningful bytes; None if there were none.
     ``overhead``: the gateway's own time, without waiting for upstreams; None if not measured.
     ``cost``: what the key pays, in US dollars; None if that is not known. ``code``: of the error it was answered with.
+    ``job``: the id of the job that it ran in, or waited for; None for none.
+    ``cached``: answered with what was kept for an equal request.
+    ``expected``: seconds that orders like it take, when it began; None if that was not known. ``learned``: how what was
+    learned changed where it began; ``preferred``: what its targets were put in another order by. Empty if nothing did.
     """
 
     id: str
@@ -240,6 +245,7 @@ class ExchangeRecord(Booking):
     reserved: int = 0
     paid: bool = False
     pieces: int = 1
+    paid_by: str | None = None
     attempts: Sequence[AttemptRecord] = ()
     settled_ns: int = 0
     status: int = 0
@@ -257,3 +263,8 @@ class ExchangeRecord(Booking):
     overhead: float | None = field(default=None, compare=False, repr=False)
     cost: str | None = field(default=None, compare=False, repr=False)
     code: str | None = field(default=None, compare=False, repr=False)
+    job: str | None = field(default=None, compare=False, repr=False)
+    expected: float | None = field(default=None, compare=False, repr=False)
+    cached: bool = field(default=False, compare=False, repr=False)
+    learned: str = field(default="", compare=False, repr=False)
+    preferred: str = field(default="", compare=False, repr=False)

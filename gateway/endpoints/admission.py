@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.core.errors import model_not_allowed, model_not_found
+from gateway.core.jobs.joining import Marks, checked_key
 from gateway.core.limits.key_limits import LimitRefusal
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.route_operations import no_target, serving
@@ -81,6 +83,15 @@ class Admission:
             if (ended := ended_error(route, model)) is not None:
                 raise ended
         return route if operations is None else serving(route, operations, unlisted or "chat")
+
+
+def marks_of(request: Request) -> Marks:
+    """What says that a request may be a re-send of another. Raises ClientError 400 for an Idempotency-Key that is none.
+
+    The key itself is kept nowhere.
+    """
+    given = checked_key(request.every(b"idempotency-key"))
+    return Marks(is_sdk_retry(request), None if given is None else hashlib.sha256(given).digest())
 
 
 def is_sdk_retry(request: Request) -> bool:

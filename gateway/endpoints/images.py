@@ -10,14 +10,20 @@ from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.core.images.gpt_image import is_gpt_image
 from gateway.core.images.splitting import usable_targets
 from gateway.core.images.types import ImageKind, ImagesRequest
+from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.json_weight import LONG, is_slow
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route, VirtualKey
-from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.admission import Admission, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
+from gateway.images.resumed import remembered
+from gateway.jobs.job import Asked
+from gateway.jobs.waiting import Waiting
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.client import Client
@@ -45,30 +51,41 @@ one more copy."""
 class ImagesEndpoint:
     """The handler of one of the routes."""
 
-    def __init__(self, admission: Admission, path: str) -> None:
+    def __init__(self, admission: Admission, path: str, waiting: Waiting) -> None:
         self._admission = admission
         self._path = path
+        self._waiting = waiting
         self._kind = PATHS[path]
 
     async def __call__(self, request: Request, client: Client) -> None:
-        admission, services = self._admission, self._admission.services
+        admission, services, jobs = self._admission, self._admission.services, self._waiting.jobs
         with ExitStack() as held:
             key = admission.authenticate(request)
-            order, lease = await self._read(request, key.name)
+            marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries, may_be_async=True)
+            order, print_, lease = await self._read(request, key.name)
             held.callback(lease.release)
             key = admission.recheck(request, key)
-            asked = request.model = order.model
-            operation, route, order = await self.operation(order, key)
-            copies = HELD_TIMES + len(operation.parts)
-            if not lease.grow(copies * sum(len(image.data) for image in order.images)):
-                raise gateway_overloaded()
-            holding = held.pop_all()
-        with holding:
-            again = is_sdk_retry(request)
-            exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked)
-            request.counted = True
-            await exchange.run()
-            request.error = exchange.refusal
+            model = request.model = order.model
+            asked = Asked(key.name, key.team, self._path, model, print_, marks)
+            job = jobs.join(asked)
+            if job is None:
+                operation, route, order = await self.operation(order, key)
+                route = preferred(request, route)
+                copies = HELD_TIMES + len(operation.parts)
+                if not lease.grow(copies * sum(len(image.data) for image in order.images)):
+                    raise gateway_overloaded()
+                job = jobs.join(asked)  # an equal one may have come meanwhile
+            joined = job is not None
+            if job is None:
+                memory = remembered(operation, request.host)
+                job = jobs.begin(asked, request.id, request.host, stream=order.stream, order=memory)
+                assert job.client is not None
+                job.webhooks |= wishes.webhooks
+                exchange = Exchange(
+                    services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
+                )
+                jobs.run(job, exchange, held.pop_all())
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     async def operation(self, order: ImagesRequest, key: VirtualKey) -> tuple[ImageOperation, Route, ImagesRequest]:
         """An order as an operation, its route at its prices, and the order with its pictures and its model's own name.
@@ -85,8 +102,8 @@ class ImagesEndpoint:
         operation = self._operation(order, route)
         return operation, replace(route, targets=operation.targets), order
 
-    async def _read(self, request: Request, owner: str) -> tuple[ImagesRequest, BodyLease]:
-        """The order, and the lease of memory that its images take until they are no longer needed."""
+    async def _read(self, request: Request, owner: str) -> tuple[ImagesRequest, bytes, BodyLease]:
+        """The order, its fingerprint, and the lease of memory that its images take until they are no longer needed."""
         services = self._admission.services
         content_type = request.fields.get(b"content-type", b"")
         form = content_type.lower().startswith(b"multipart/form-data")
@@ -94,23 +111,25 @@ class ImagesEndpoint:
         body = await read_body(request, limit, budget=services.bodies, owner=owner)
         lease = services.bodies.lease(owner)
         if len(body) <= LONG and (form or not is_slow(body)):
-            return self._parse(body, content_type, form), lease
+            return *self._parse(body, content_type, form), lease
         if not lease.grow(len(body)):
             raise gateway_overloaded()
         try:
-            return await off_loop(self._parse, body, content_type, form), lease
+            return *(await off_loop(self._parse, body, content_type, form)), lease
         except ClientError:
             lease.release()
             raise
 
-    def _parse(self, body: bytes, content_type: bytes, form: bool) -> ImagesRequest:
+    def _parse(self, body: bytes, content_type: bytes, form: bool) -> tuple[ImagesRequest, bytes]:
         parsed = parse_form(body, content_type) if form else None
         given = unbracket(parsed.fields) if parsed is not None else loads_object(body)
         snapshot = self._admission.services.snapshot
         fields = with_default_model(given, snapshot.default_models, "images")
         refuse_foreign_ids(ids_in_fields(fields))
         wordless = _ModelsMeant(snapshot.image_orders.wordless, snapshot.routes)
-        return parse_images_request(self._kind, fields, parsed.files if parsed is not None else (), wordless)
+        files = parsed.files if parsed is not None else ()
+        order = parse_images_request(self._kind, fields, files, wordless)
+        return order, fingerprint(self._path, given, [(file.name, file.data) for file in files])
 
     def _operation(self, request: ImagesRequest, route: Route) -> ImageOperation:
         # A gpt-image model answers as it does at OpenAI, also by a stand-in; for any other model an Images API

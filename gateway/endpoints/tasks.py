@@ -6,8 +6,8 @@ virtual key that made it, and is read with the upstream key that made it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,17 +15,23 @@ import orjson
 
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.images.task_model import price_each, priced
+from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
+from gateway.core.routing.durations import OrderShape
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
-from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.admission import Admission, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_task, refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
+from gateway.jobs.job import Asked
+from gateway.jobs.waiting import Waiting
 from gateway.server.body import read_body
 from gateway.server.client import Client
 from gateway.server.request import Request
@@ -75,7 +81,7 @@ class TaskOperation:
         tools = self.tools
         return TaskRelay(
             orjson.dumps({**self.body, "model": target.model}),
-            tools.context(target, endpoint),
+            tools.context(target, endpoint, self.shape(target)),
             images=self.images,
             points_per_usd=tools.points_per_usd,
             jitter=tools.jitter,
@@ -87,6 +93,11 @@ class TaskOperation:
 
     def wishes(self, target: Target) -> OwnWishes:
         return no_wishes(target)
+
+    def shape(self, target: Target) -> OrderShape:
+        sides = [self.body["input"].get(side) for side in ("width", "height")]
+        size = "x".join(map(str, sides)) if all(type(one) is int for one in sides) else None
+        return OrderShape.of(size, self.body["task_type"], self.images)
 
     def stake(self, target: Target) -> int | None:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)
@@ -101,44 +112,47 @@ class TaskOperation:
         return rough_tokens(self.size)
 
 
+def _parse(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """A task as its client wrote it, and the fingerprint of that."""
+    given = loads_object(raw)
+    return checked_task(given), fingerprint(TASKS_PATH, given)
+
+
 class CreateTask:
     """The handler of the POST."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, waiting: Waiting) -> None:
         self._admission = admission
+        self._waiting = waiting
 
     async def __call__(self, request: Request, client: Client) -> None:
-        admission = self._admission
-        services = admission.services
+        admission, services, jobs = self._admission, self._admission.services, self._waiting.jobs
         key = admission.authenticate(request)
+        marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries)
         raw = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-        body = await read_long(services, key.name, raw, lambda raw: checked_task(loads_object(raw)))
+        body, print_ = await read_long(services, key.name, raw, _parse)
         key = admission.recheck(request, key)
-        await check_task(body["input"], key, services)
-        refuse_foreign_ids(ids_in_fields(body["input"]))
-        request.model = body["model"]
-        route = self._route(body["model"], body["task_type"], key)
-        images, times, route = self._priced(route, body)
-        operation = TaskOperation(body, images, services.snapshot.image_orders.tools, len(raw), times)
-        answered = asyncio.Event()
-        exchange = Exchange(
-            services,
-            operation,
-            route,
-            key,
-            client,
-            sdk_retry=is_sdk_retry(request),
-            asked=body["model"],
-            on_response=answered.set,
-        )
-        request.counted = True
-        # The connection is free for the next request as soon as this one is answered; the task is followed beyond.
-        running = services.tasks.spawn(exchange.run(), "task")
-        running.add_done_callback(lambda _: answered.set())
-        await answered.wait()
-        if running.done():
-            running.result()
-            request.error = exchange.refusal
+        model = request.model = body["model"]
+        asked = Asked(key.name, key.team, TASKS_PATH, model, print_, marks)
+        job = jobs.join(asked)
+        if job is None:
+            await check_task(body["input"], key, services)
+            refuse_foreign_ids(ids_in_fields(body["input"]))
+            route = self._route(model, body["task_type"], key)
+            images, times, route = self._priced(preferred(request, route), body)
+            operation = TaskOperation(body, images, services.snapshot.image_orders.tools, len(raw), times)
+            job = jobs.join(asked)  # an equal one may have come meanwhile
+        joined = job is not None
+        if job is None:
+            job = jobs.begin(asked, request.id, request.host, stream=False)
+            assert job.client is not None
+            job.webhooks |= wishes.webhooks
+            # The client has its answer as soon as there is a task; the exchange follows that beyond.
+            exchange = Exchange(
+                services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
+            )
+            jobs.run(job, exchange, nullcontext())
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, int, Route]:
         """How many pictures a task makes, how many times their price it may cost, and its route at the price of one.

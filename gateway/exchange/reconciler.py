@@ -72,6 +72,13 @@ class Reconciler:
             if exchange.at_ns > young_since:
                 await self._look_at(exchange, silent)
 
+    async def look_at(self, id: str) -> None:
+        """Look at once at an exchange of which something became known. Raises errors.ledger_unavailable()."""
+        since_ns = self._services.clock.wall_ns() - UNKNOWN_HELD_NS + 1
+        for exchange in await self._services.ledger.unknown_exchanges(since_ns):
+            if exchange.id == id:
+                await self._look_at(exchange, set())
+
     def _report(self, old: Sequence[UnknownExchange]) -> None:
         """Say once of each that it will stay unknown."""
         for exchange in old:

@@ -31,22 +31,32 @@ class Reading:
         self.attempts = 0
 
     async def put(
-        self, target: Target, credential: Credential, question: Callable[[AttemptContext], Conversation]
+        self,
+        target: Target,
+        credential: Credential,
+        question: Callable[[AttemptContext], Conversation],
+        *,
+        listener: ReadAnswer | None = None,
+        within: float = WITHIN,
     ) -> tuple[int, bytes]:
-        """The status and the JSON that the upstream answers, without what is ours.
+        """The status and the JSON that the upstream answers, without what is ours; of a stream none.
 
-        ``question``: the conversation with one host, which responds with the answer. Raises UpstreamFault when no host
-        answers.
+        ``question``: the conversation with one host, which responds with the answer. ``listener``: takes the answer,
+        which may be a stream. Raises UpstreamFault when no host answers, or a stream breaks off.
         """
-        deadline = asyncio.get_running_loop().time() + WITHIN
+        deadline = asyncio.get_running_loop().time() + within
         outcome: Outcome | None = None
         for endpoint in target.upstream.endpoints:
             self.attempts += 1
-            answer = _Answer()
+            answer = listener or ReadAnswer()
             outcome = await self._attempt(target, endpoint, credential, question, answer, deadline)
             self._services.metrics.attempt(target.upstream.name, endpoint.url, outcome.slug)
             if answer.given is not None:
                 return answer.given
+            if answer.started:
+                if outcome.ok:
+                    return 200, b""
+                break
         assert outcome is not None  # an upstream has at least one endpoint
         raise client_error(outcome, CostClass.READ, model=target.model)
 
@@ -56,7 +66,7 @@ class Reading:
         endpoint: Endpoint,
         credential: Credential,
         question: Callable[[AttemptContext], Conversation],
-        answer: _Answer,
+        answer: ReadAnswer,
         deadline: float,
     ) -> Outcome:
         services = self._services
@@ -97,12 +107,14 @@ class TaskReading(Reading):
         return await self.put(target, credential, partial(TaskRead, record.task_id))
 
 
-class _Answer:
-    """Keeps what the conversation responds; the conversation asks for nothing else."""
+class ReadAnswer:
+    """Keeps what the conversation responds; the conversation asks for nothing else.
 
-    started = False
+    ``started``: bytes of a stream have come.
+    """
 
     def __init__(self) -> None:
+        self.started = False
         self.given: tuple[int, bytes] | None = None
 
     async def respond(self, status: int, body: bytes) -> None:

@@ -150,8 +150,9 @@ class KeptResponses:
         settings = self._in_force.snapshot
         keep, most = settings.responses_keep, settings.responses_keep_max
         try:
-            if removed := await self._records.sweep(self._clock.wall_ns() - int(keep * _NS), most):
-                self._held = await self._records.held()
+            removed = await self._records.sweep(self._clock.wall_ns() - int(keep * _NS), most)
+            self._held = await self._records.held()  # what was written anew had been counted again
+            if removed:
                 self._log.info("responses_aged_out", number=removed)
         except (GatewayError, StoreError) as error:
             self._log.error("responses_not_aged_out", message=str(error))

@@ -7,7 +7,11 @@
     ├── usage          UsageReports: sums, checks, and what pruning would remove
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
     ├── alerts         AlertRecords: alerts of budgets, until they are told and after
-    └── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    ├── responses      ResponseRecords: answers of the Responses API, for the keys that got them
+    ├── response_places  ResponsePlaceRecords: where upstreams keep theirs
+    ├── jobs           JobRecords: paid work under way, and what it came to
+    ├── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
+    └── durations      DurationRecords: what was learned of how long orders take
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -21,6 +25,9 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.core.types import Budget
+from gateway.stores.delivery_records import DeliveryRecords
+from gateway.stores.duration_records import DurationRecords
+from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
     AlertState,
@@ -38,7 +45,7 @@ from gateway.stores.records import (
     UsageRow,
     Verification,
 )
-from gateway.stores.response_records import ResponseRecords
+from gateway.stores.response_records import ResponsePlaceRecords, ResponseRecords
 
 
 class Ledger(Protocol):
@@ -363,6 +370,17 @@ class Store(Protocol):
 
     @property
     def responses(self) -> ResponseRecords: ...
+    @property
+    def response_places(self) -> ResponsePlaceRecords: ...
+
+    @property
+    def deliveries(self) -> DeliveryRecords: ...
+
+    @property
+    def jobs(self) -> JobRecords: ...
+
+    @property
+    def durations(self) -> DurationRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

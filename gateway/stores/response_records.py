@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 MAX_CHAIN = 10_000
 """Responses that one may go on from, one after the other."""
+
+
+Place = tuple[str, str]
+"""An upstream and the name of one of its keys: the only way to what is kept there."""
 
 
 class HistoryTooLong(Exception):
@@ -37,6 +41,45 @@ class StoredResponse:
     def size(self) -> int:
         """Bytes that it takes."""
         return len(self.answer) + len(self.input) + len(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlace:
+    """Where an upstream keeps what ``id`` names to a virtual key: a response, an item, a conversation.
+
+    ``at_ns``: when it was made, or last gone on from.
+    """
+
+    key: str
+    id: str
+    place: Place
+    at_ns: int
+
+
+class ResponsePlaceRecords(Protocol):
+    """Where upstreams keep what they answered, each for the virtual key that was answered.
+
+    Reading raises StoreError, writing errors.ledger_unavailable().
+    """
+
+    async def keep(self, places: Sequence[KeptPlace]) -> None:
+        """Return once they are durable; a newer place of the same id stands in for the older."""
+        ...
+
+    async def find(self, key: str, ids: Sequence[str]) -> Mapping[str, Place]:
+        """The places of those of these ids that are the key's."""
+        ...
+
+    async def forget(self, key: str, id: str) -> None:
+        """Return once the place is known no longer."""
+        ...
+
+    async def sweep(self, before_ns: int, most: int) -> int:
+        """Remove what was noted before ``before_ns`` and, of the key that has most, what is beyond ``most``.
+
+        Returns how many.
+        """
+        ...
 
 
 class ResponseRecords(Protocol):

@@ -33,6 +33,8 @@ from gateway.telemetry.recent_traffic import RecentTraffic
 from gateway.telemetry.request_series import RequestSeries
 from gateway.telemetry.series import Count, Distribution, Family, LabelSpace, known
 
+JobEvent = Literal["completed", "failed", "unknown", "cancelled", "joined", "resumed"]
+
 LEDGER_WAIT_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -45,7 +47,10 @@ class Figures:
     ``pending``: the ledger's rows not yet committed.
     ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
+    ``cache_bytes``: what kept answers take in memory.
+    ``learned``: upstream, operation, model there, quantile, and the seconds within which such a share of orders ends.
     ``catalogue_age``: days since the built-in prices were last looked through.
+    ``jobs``: those that have not ended.
     """
 
     endpoints: Iterable[tuple[str, str, bool]]
@@ -55,6 +60,9 @@ class Figures:
     auth_failures: int
     admin_auth_failures: int
     catalogue_age: int
+    cache_bytes: int = 0
+    learned: Iterable[tuple[str, str, str, str, float]] = ()
+    jobs: int = 0
 
 
 class Metrics:
@@ -79,6 +87,24 @@ class Metrics:
             ("model", "from", "to", "reason"),
             kept=1,
         )
+        self._learned = counts(
+            "gateway_learned_starts_total",
+            "Requests that began at another endpoint or upstream than configured, since those like them take long.",
+            ("model", "upstream"),
+        )
+        self._cache_hits = counts(
+            "gateway_cache_hits_total", "Requests answered from the cache.", ("key", "team", "model")
+        )
+        self._cache_misses = counts(
+            "gateway_cache_misses_total",
+            "Requests whose answer the cache might have held and did not.",
+            ("key", "team", "model"),
+        )
+        self._cache_saved = counts(
+            "gateway_cache_saved_usd_total",
+            "What the answers had cost that were given again, in US dollars.",
+            ("key", "team", "model"),
+        )
         self._crossed = counts(
             "gateway_budget_crossed_total",
             "Budgets of which a percentage was used up; key is empty for a team's.",
@@ -86,6 +112,17 @@ class Metrics:
             kept=1,
         )
         self._refused = counts("gateway_budget_refused_total", "Requests refused for want of budget.", ("key", "team"))
+        self._still_running = counts(
+            "gateway_still_running_total",
+            "Answers that told a client, before its time was over, that its paid work goes on; counted here alone.",
+            ("route", "model", "key", "team"),
+        )
+        self._jobs = counts(
+            "gateway_jobs_total",
+            "Jobs, the paid work that has a life of its own: what happened to them.",
+            ("event",),
+            kept=1,
+        )
         self._ledger_wait = Family(
             "gateway_ledger_wait_seconds",
             "Seconds a request waited until the ledger had committed a row of it.",
@@ -146,6 +183,10 @@ class Metrics:
             if self._attempts.has(labels):
                 self._attempts_of[upstream, endpoint, outcome] = count
 
+    def job(self, event: JobEvent) -> None:
+        """Count what happened to a job."""
+        self._jobs.of((event,)).value += 1
+
     def ledger_wait(self, row: Literal["intent", "task"], seconds: float) -> None:
         """Count the time a request waited for a commit, from handing the row over until it went on."""
         wait = self._waits.get(row)
@@ -166,6 +207,16 @@ class Metrics:
         """Count a request that its key's or team's budget had no room for."""
         self._refused.of(self._owner(key, team)).value += 1
 
+    def still_running(self, route: str, model: str | None, key: str, team: str | None) -> None:
+        """Count an answer ``still_running``: no error, so no other metric has it.
+
+        ``model``: the listed one; None for one that is not listed.
+        """
+        space = self._space
+        self._still_running.of(
+            (known(route, space.routes), known(model, space.models), *self._owner(key, team))
+        ).value += 1
+
     def budget_may_refuse(self, key: str, team: str | None) -> None:
         """Show such a key's count from zero, so that its first refusal is seen as an increase."""
         self._refused.of(self._owner(key, team))
@@ -178,6 +229,20 @@ class Metrics:
         space = self._space
         names = (known(model, space.models), known(from_, space.upstreams), known(to, space.upstreams))
         self._failovers.of((*names, reason)).value += 1
+
+    def cache_hit(self, key: str, team: str | None, model: str, saved: int) -> None:
+        """Count a request that was answered from the cache. ``saved``: nano-dollars that the answer had cost."""
+        labels = (*self._owner(key, team), known(model, self._space.models))
+        self._cache_hits.of(labels).value += 1
+        self._cache_saved.of(labels).value += saved
+
+    def cache_missed(self, key: str, team: str | None, model: str) -> None:
+        """Count a request that could have been answered from the cache, if it had held the answer."""
+        self._cache_misses.of((*self._owner(key, team), known(model, self._space.models))).value += 1
+
+    def begun_elsewhere(self, model: str, upstream: str) -> None:
+        """Count a request that began elsewhere than configured by what was learned. ``upstream``: that was asked."""
+        self._learned.of((known(model, self._space.models), known(upstream, self._space.upstreams))).value += 1
 
     def enter(self, route: str) -> None:
         """Count a request that has come in."""
@@ -211,9 +276,10 @@ class Metrics:
         of = self._of_requests
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
-            *(self._attempts, self._failovers, self._crossed, self._refused),
+            *(self._attempts, self._failovers, self._learned, self._crossed, self._refused, self._still_running),
+            *(self._cache_hits, self._cache_misses, self._jobs),
         )
-        money = (of.cost, of.upstream_cost)
+        money = (of.cost, of.upstream_cost, self._cache_saved)
         distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)
         # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
         taken = [
@@ -251,8 +317,9 @@ def _counter(family: Family[Count], values: Sequence[int], convert: Callable[[in
 
 def _histogram(family: Family[Distribution]) -> Exposed:
     found = family.values()
-    values = [Buckets(one.counts(), one.sum) for one in found]
-    series = zip(family.texts(), values, strict=False)
+    counts, sums = [one.counts() for one in found], [one.sum for one in found]
+    written = zip(family.texts(), counts, sums, strict=False)
+    series = ((text, Buckets(held, total)) for text, held, total in written)
     return Exposed(family.name, family.help, "histogram", family.labels, series, found[0].bounds if found else ())
 
 
@@ -293,8 +360,17 @@ def _shown(figures: Figures) -> Iterator[Exposed]:
         "gateway_ledger_rows_pending", "Rows handed to the ledger, not yet committed.", (), [((), figures.pending)]
     )
     yield _gauge("gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), figures.lag)])
+    yield _gauge("gateway_jobs_running", "Jobs that have not ended.", (), [((), figures.jobs)])
     meaning = "Days since the built-in prices were last looked through."
     yield _gauge("gateway_catalogue_age_days", meaning, (), [((), figures.catalogue_age)])
+    meaning = "Bytes of answers kept for equal requests."
+    yield _gauge("gateway_cache_bytes", meaning, (), [((), figures.cache_bytes)])
+    yield _gauge(
+        "gateway_learned_duration_seconds",
+        "Seconds within which such a share of a model's latest orders ended, of all sizes, once twelve were seen.",
+        ("upstream", "operation", "upstream_model", "quantile"),
+        ((tuple(labels), seconds) for *labels, seconds in figures.learned),
+    )
     yield _total(
         "gateway_auth_failures_total",
         "Requests with a missing or wrong key.",

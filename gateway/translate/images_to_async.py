@@ -33,6 +33,7 @@ class ImagesToAsync(ConversationState):
     ``points_per_usd``: of the upstream's own billing.
     ``jitter``: a number in [0, 1), a new one each time.
     ``webhook``: where the upstream reports the end, which brings the next poll forward; None if it cannot.
+    ``made``: the task, if there is one already: then none is created, and its end is asked for.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class ImagesToAsync(ConversationState):
         points_per_usd: int,
         jitter: Callable[[], float],
         webhook: TaskWebhook | None,
+        made: str | None = None,
     ) -> None:
+        self._made = made
         self._request = request
         self._context = context
         self._presenter = presenter
@@ -76,6 +79,11 @@ class ImagesToAsync(ConversationState):
 
     def converse(self) -> Conversing:
         """Order the picture, ask until it is there, deliver it."""
+        if self._made is not None:
+            self.task_id, self.size, self.quality = self._made, self._request.size, self._request.quality
+            self.facts = ImageFacts(size=self.size, quality=self.quality)
+            state = yield from self._polling.until_ended(self._made, self._tell, at_once=True)
+            return (yield from self._deliver(state))
         order = async_order(self._request, self._context.target.model, prompt=self._prompt, webhook=self._webhook)
         self.size, self.quality = order.size, order.quality
         self.facts = ImageFacts(size=order.size, quality=order.quality)
@@ -90,6 +98,10 @@ class ImagesToAsync(ConversationState):
         state = created.state
         if state.status == "running":
             state = yield from self._polling.until_ended(created.task_id, self._tell)
+        return (yield from self._deliver(state))
+
+    def _deliver(self, state: TaskState) -> Conversing:
+        """Deliver what the order came to."""
         if state.status == "failed":
             return failed_task(state, self._context)
         self._account_for(state)

@@ -19,6 +19,7 @@ from gateway.translate.commands import ConversationState, Conversing, Offload, R
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting, Presenter
 from gateway.translate.task_polling import TaskPolling, empty_task, failed_task, stated_cost
+from gateway.wire.task_answer import TaskState
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 
@@ -31,6 +32,7 @@ class ImagesToTask(ConversationState):
     ``jitter``: a number in [0, 1), a new one each time.
     ``pictures``: what stands in the task for each picture of the order.
     ``webhook``: where the upstream reports the end, which brings the next poll forward; None if it cannot.
+    ``made``: the task, if there is one already: then none is created, and its end is asked for.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class ImagesToTask(ConversationState):
         jitter: Callable[[], float],
         webhook: TaskWebhook | None,
         pictures: PictureTexts = MappingProxyType({}),
+        made: str | None = None,
     ) -> None:
         self._order = order
+        self._made = made
         self._pictures = pictures
         self._context = context
         self._n = n
@@ -71,6 +75,10 @@ class ImagesToTask(ConversationState):
 
     def converse(self) -> Conversing:
         """Create the task, poll it until it has ended, deliver its images."""
+        if self._made is not None:
+            self.task_id = self._made
+            state = yield from self._polling.until_ended(self._made, self._tell, at_once=True)
+            return (yield from self._deliver(state))
         if sum(map(len, self._pictures.values())) > LONG:
             yield Offload()
         created = yield from self._polling.create(task_body(self._order, self._n, self._webhook, self._pictures))
@@ -82,6 +90,10 @@ class ImagesToTask(ConversationState):
         state = created.state
         if state.status == "running":
             state = yield from self._polling.until_ended(created.task_id, self._tell)
+        return (yield from self._deliver(state))
+
+    def _deliver(self, state: TaskState) -> Conversing:
+        """Deliver what the task came to."""
         if state.status == "failed":
             return failed_task(state, self._context)
         self.stated_cost = stated_cost(state.points, self._points_per_usd, self._context.target, self._n)

@@ -48,6 +48,17 @@ class ChatPresenter:
         self._shows_images = shows_images
         self._begun = False
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What an equal one is made with."""
+        return {
+            **self._named,
+            "stream": self.stream,
+            "include_usage": self._include_usage,
+            "shows_images": self._shows_images,
+            "tells_cost": self.tells_cost,
+        }
+
     def progress(self, text: str) -> Emitting:
         """Emit a comment in a stream."""
         if self.stream:

@@ -80,6 +80,17 @@ class ImagesPresenter:
         self._drawing = bool(request.options.get("svg")) or request.options.get("output_format") == "svg"
         self._family = "image_generation" if request.kind == "generation" else "image_edit"
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What an equal one is made with, beside the order."""
+        format: ImageFormat = "url" if self._wants_links else "b64_json"
+        return {
+            "created": self._created,
+            "format": format,
+            "explicit": format == self._format or not self.stream,
+            "tells_cost": self.tells_cost,
+        }
+
     def progress(self, text: str) -> Emitting:
         """Emit a comment in a stream."""
         if self.stream:

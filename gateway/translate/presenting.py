@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
@@ -40,6 +40,11 @@ class Presenter(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """What the client is to be told about the form of its images (``x-gateway-note``); it grows as they come."""
+        ...
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What an equal one is made with: values for JSON, none of them what a client wrote but a model's name."""
         ...
 
     def progress(self, text: str) -> Emitting:

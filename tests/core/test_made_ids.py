@@ -41,18 +41,3 @@ def test_all_together_are_bounded():
     known = [(key, number) for key in range(100) for number in range(10) if made.knows(str(key), str(number), 1.0)]
     assert len(known) == 25
     assert ("99" in {str(key) for key, _ in known}) is True
-
-
-def test_where_an_id_is_known_is_kept_as_long_as_the_id():
-    made = MadeIds(most_of_a_key=2)
-    here, there = ("backup", "first"), ("piapi", "second")
-    made.add("alice", "a", 0.0, place=here)
-    made.add("bob", "a", 0.0, place=there)
-    made.add("alice", "sound", 0.0)
-    assert (made.place("alice", "a", 1.0), made.place("bob", "a", 1.0)) == (here, there)
-    assert made.place("alice", "sound", 1.0) is None
-    assert made.place("alice", "a", USUAL_LIFE) is None
-    made.add("alice", "c", 0.0, place=there)  # the oldest is forgotten
-    assert made.place("alice", "a", 1.0) is None
-    assert made.place("bob", "a", 1.0) == there
-    assert len(made._places) == 2

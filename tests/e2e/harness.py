@@ -203,6 +203,17 @@ class Rig:
         assert len(found) == count
         return found
 
+    async def at_least(self, count: int) -> list[Row]:
+        """The books, once there are ``count`` settled exchanges, and nothing is in flight: the paying ones first."""
+        found: list[Row] = []
+
+        def read() -> bool:
+            found[:] = sorted(read_rows(self.folder / "gateway.db"), key=lambda row: row.charged == 0)
+            return len(found) >= count and not self.gateway.services.gate
+
+        await eventually(read, f"{count} settled exchanges")
+        return found
+
     async def row(self) -> Row:
         """The books, which hold exactly one exchange."""
         return (await self.rows(1))[0]

@@ -141,13 +141,13 @@ class TestWhileWaiting:
         await rig.sandbox.until_idle()
         assert rig.sandbox.requests[0].ending == "complete"
 
-    async def test_an_image_that_fails_after_its_client_left_is_not_bought_again(self, rig: Rig) -> None:
-        rig.sandbox.script("status;code=500;delay=0", model="gpt-4o-image", role="proxy")
+    async def test_an_image_that_fails_after_its_client_left_is_tried_on(self, rig: Rig) -> None:
+        """It is the work of a job, which a re-send joins."""
         rig.sandbox.script("wall;seconds=0.3", model="gpt-4o-image", role="api")
         await ask_and_leave(rig, lambda: rig.sandbox.in_flight == 1, model="gpt-4o-image")
         row = await rig.row()
-        assert (row.outcomes, row.status, row.charged) == (["cf_524"], 499, 0)
-        assert [request.role for request in rig.sandbox.requests] == ["api"]
+        assert (row.outcomes, row.status, row.charged) == (["cf_524", "ok"], 499, IMAGE)
+        assert [request.role for request in rig.sandbox.requests] == ["api", "proxy"]
 
 
 class TestMidStream:

@@ -191,6 +191,7 @@ async def test_in_fields_and_queries_of_the_admin_api(rig: Rig) -> None:
 BUILT = {
     "stores/sqlite/inserts.py",
     "stores/sqlite/integrity.py",
+    "stores/sqlite/jobs.py",
     "stores/sqlite/keys.py",
     "stores/sqlite/loss.py",
     "stores/sqlite/open_exchanges.py",

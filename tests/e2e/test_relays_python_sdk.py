@@ -95,7 +95,8 @@ class TestCompletions:
 
 class TestModerations:
     async def test_are_free_and_need_no_model(self, rig: Rig) -> None:
-        answer = await rig.openai().moderations.create(input=[PROMPT, "a forbidden thing"])
+        sdk = rig.openai(_strict_response_validation=True)
+        answer = await sdk.moderations.create(input=[PROMPT, "a forbidden thing"])
         assert [one.flagged for one in answer.results] == [False, True]
         assert rig.sandbox.requests[0].json["model"] == "omni-moderation-latest"
         row = await rig.row()

@@ -20,6 +20,7 @@ from tests.exchange.fakes import Client, Clock
 from tests.exchange.scripted import Response, play
 from tests.exchange.stage import CHAT, CHAT_ELSEWHERE, PIAPI, Stage, paid
 from tests.images.orders import FLUX, Presenter, desk
+from tests.jobs.memory import waiting_on
 
 from .gateway import admission, sent
 
@@ -39,7 +40,7 @@ async def chat(stage: Stage, **fields: Any) -> Client:
     stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
     door, _ = admission(stage)
     stage.set(image_orders=desk({"gpt-4o": DEV} if stage.route.targets[0] is FLUX else {}))
-    await ChatEndpoint(door)(sent(body=orjson.dumps({**ASKED, **fields})), stage.client)
+    await ChatEndpoint(door, waiting_on(stage.services))(sent(body=orjson.dumps({**ASKED, **fields})), stage.client)
     return stage.client
 
 

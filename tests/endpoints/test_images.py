@@ -18,6 +18,7 @@ from tests.exchange.scripted import Response, play
 from tests.exchange.stage import CHAT, Stage
 from tests.images.orders import CHAT as IMAGE_CHAT
 from tests.images.orders import FLUX, IMAGES
+from tests.jobs.memory import waiting_on
 from tests.translate.images import BLACK, as_base64
 
 from .gateway import admission, sent
@@ -45,7 +46,7 @@ def form(image: bytes = BLACK, **fields: str) -> bytes:
 async def order(stage: Stage, body: bytes, path: str = GENERATIONS, headers: Any = ()) -> Client:
     stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
     door, _ = admission(stage)
-    await ImagesEndpoint(door, path)(sent(headers=headers, body=body), stage.client)
+    await ImagesEndpoint(door, path, waiting_on(stage.services))(sent(headers=headers, body=body), stage.client)
     return stage.client
 
 

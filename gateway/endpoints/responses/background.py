@@ -6,22 +6,24 @@ One runs until it ends, is cancelled or the gateway stops; what ran when the gat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, invalid_request
 from gateway.core.headers import Headers, note_headers
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.responses.desk import Answering
 from gateway.endpoints.responses.pictures import Leg
+from gateway.endpoints.responses.running import KEEP_EVERY, MOST_KEPT_AGAIN, Running
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
+from gateway.exchange.stand_in import Ending, Pieces, PiecesGone, StandInClient
 from gateway.server.client import STREAM
 from gateway.server.client import Client as HttpClient
-from gateway.server.request import Request
+from gateway.server.request import STATUS_CLIENT_GONE, Request
 from gateway.wire.responses.answer import as_stored
 from gateway.wire.responses.errors import ResponsesErrors
 from gateway.wire.responses.presenter import QUEUED, queued_events
@@ -29,112 +31,34 @@ from gateway.wire.responses.presenter import QUEUED, queued_events
 _EVENT_END = b"\n\n"
 
 
-class Events:
-    """The events of a stream as they come, each of which has its place as its number."""
-
-    def __init__(self) -> None:
-        self.all: list[bytes] = []
-        self.over = False
-        self._more = asyncio.Event()
-
-    def add(self, data: bytes) -> None:
-        """Take whole events; comments are none."""
-        self.all += [piece + _EVENT_END for piece in data.split(_EVENT_END) if piece and not piece.startswith(b":")]
-        self._wake()
-
-    def end(self) -> None:
-        """Nothing more will come."""
-        self.over = True
-        self._wake()
-
-    def _wake(self) -> None:
-        more, self._more = self._more, asyncio.Event()
-        more.set()
-
-    async def after(self, place: int) -> AsyncIterator[bytes]:
-        """The events from this place on, those that are still to come included."""
-        while True:
-            more = self._more
-            if place < len(self.all):
-                due, place = self.all[place:], len(self.all)
-                yield b"".join(due)
-            elif self.over:
-                return
-            else:
-                await more.wait()
+def events_in(data: bytes) -> list[bytes]:
+    """The events of a stream, each by itself; comments are none."""
+    return [piece + _EVENT_END for piece in data.split(_EVENT_END) if piece and not piece.startswith(b":")]
 
 
-class Listener:
-    """Stands in for the client of an exchange that none waits for. Implements ``exchange.client.Client``.
+class Listener(StandInClient):
+    """The client of an exchange in the background. Each of its pieces is an event, whose place is its number.
 
     ``begun``: set once an upstream is asked; what is refused before is told to the client that asks for it.
-    ``refused``: with which error that was.
     """
 
-    host = None
-    stalled = False
-
-    def __init__(self, request_id: str, loop: asyncio.AbstractEventLoop, events: Events, form: ResponsesErrors) -> None:
-        self.request_id = request_id
-        self.loop = loop
+    def __init__(self, request_id: str, loop: asyncio.AbstractEventLoop, form: ResponsesErrors) -> None:
+        super().__init__(request_id, loop, divide=events_in)
         self._form = form
-        self.started = False
-        self.gone = False
         self.begun = asyncio.Event()
-        self.refused: GatewayError | None = None
-        self._events = events
-        self._on_gone: Callable[[], None] | None = None
 
-    def leave(self) -> None:
-        """As if the client left: what is billed by usage is ended."""
-        self.gone = True
-        tell, self._on_gone = self._on_gone, None
-        if tell is not None:
-            tell()
-
-    def watch(self, on_gone: Callable[[], None]) -> None:
-        if self.gone:
-            on_gone()
-        else:
-            self._on_gone = on_gone
-
-    def hold(
-        self,
-        *,
-        stream: bool,
-        heartbeat: float,
-        headers: Callable[[], Headers],
-        bare: bool = False,
-        label: Callable[[], bytes | None] | None = None,
-    ) -> None:
-        """Nothing is held back for who listens: the events go out as they come."""
-
-    async def emit(self, data: bytes, meaningful: bool) -> None:
-        self.started = True
-        self._events.add(data)
-
-    def write_now(self, data: bytes) -> bool:
-        self._events.add(data)
-        return True
-
-    async def complete(self, answer: bytes | None, headers: Headers = (), *, status: int = 200) -> None:
-        self._on_gone = None
+    @property
+    def refused(self) -> GatewayError | None:
+        """With which error it was not let in."""
+        return None if self.ending is None or self.begun.is_set() else self.ending.error
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
-        await self.fail(error)
+        await self.fail(error, headers)
 
     async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
-        self._on_gone = None
         if self.begun.is_set():
-            self._events.add(self._form.last_event(error))
-        else:
-            self.refused = error
-
-    def release(self) -> None:
-        self._on_gone = None
-
-    def abort(self) -> None:
-        self.leave()
+            self.add(self._form.last_event(error))
+        await super().fail(error, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +70,34 @@ class Following:
 
 
 class Run:
-    """One response that is being made. ``key``: whose it is."""
+    """One response that is made in the background. ``key``: whose it is. Implements ``running.Being``.
 
-    def __init__(self, key: str, answering: Answering, events: Events, listener: Listener) -> None:
+    ``queued``: the response as its client is told of it first.
+    """
+
+    def __init__(self, key: str, answering: Answering, listener: Listener) -> None:
         self.key = key
-        self.events = events
         self.answering = answering
         self.listener = listener
         self._cancelled: dict[str, Any] | None = None
-        self._queued, first = queued_events(answering.facts)
-        events.add(first)
+        self.queued, first = queued_events(answering.facts)
+        listener.add(first)
         answering.opening = (("in_progress",), len(QUEUED))
         answering.on_begin = self._begin
-        answering.events = lambda: b"".join(events.all)
+        answering.events = self._kept_events
+
+    @property
+    def events(self) -> Pieces:
+        """Those of its stream."""
+        return self.listener.pieces
 
     def now(self) -> dict[str, Any]:
         """The response as it stands. One that was cancelled stays so, though its upstream is read on for its usage."""
-        return self._cancelled or self.answering.so_far() or self._queued
+        return self._cancelled or self.answering.so_far() or self.queued
 
     def end(self) -> None:
         """There is nothing more to come."""
-        self.events.end()
+        self.listener.end(Ending(STATUS_CLIENT_GONE))
         if self.listener.begun.is_set():
             self.answering.keep(self.now())  # with all its events
 
@@ -176,28 +107,36 @@ class Run:
             return self._cancelled
         response = self._cancelled = {**self.now(), "status": "cancelled"}
         self.answering.keep(response)
-        self.answering.cancelled = True
-        self.events.end()
+        self.answering.forgotten = True
         self.listener.leave()
+        self.listener.end(Ending(STATUS_CLIENT_GONE))
         return response
+
+    def forget(self) -> None:
+        """None can ask for it any more."""
+        self.cancel()
+
+    def keep_so_far(self) -> None:
+        """Keep what has come by now, unless it is long."""
+        if self.events.size <= MOST_KEPT_AGAIN:
+            self.answering.keep_so_far(MOST_KEPT_AGAIN)
 
     def _begin(self) -> None:
         if not self.listener.begun.is_set():
             self.listener.begun.set()
-            self.answering.keep(self._queued)
+            self.answering.keep(self.queued)
+
+    def _kept_events(self) -> bytes:
+        """All events, to be kept; none if they are more than are kept here."""
+        return b"" if self.events.first else b"".join(self.events.kept())
 
 
 class Background:
     """All responses that are being made in the background."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, running: Running) -> None:
         self._services = services
-        self._running: dict[str, Run] = {}
-
-    def find(self, key: str, id: str) -> Run | None:
-        """The key's response of that id, if it is being made."""
-        run = self._running.get(id)
-        return run if run is not None and run.key == key else None
+        self._running = running
 
     async def answer(
         self,
@@ -212,10 +151,10 @@ class Background:
         """Set one going, and tell the client of it: that it is queued, or its events as they come; or with which error
         it was not let in.
         """
-        events, form = Events(), ResponsesErrors()
+        form = ResponsesErrors()
         form.failed = operation.failed
-        listener = Listener(client.request_id, client.loop, events, form)
-        run = Run(key.name, answering, events, listener)
+        listener = Listener(client.request_id, client.loop, form)
+        run = Run(key.name, answering, listener)
         asked = answering.facts.model
         leg = None if following is None else following.leg(listener)
         exchange = Exchange(self._services, operation, route, key, leg or listener, sdk_retry=False, asked=asked)
@@ -230,26 +169,44 @@ class Background:
             return
         notes = note_headers(answering.remarks())
         if answering.listened_to:
-            await tell(client, events, 0, notes)
+            await tell(client, run.events, 0, notes)
         else:
-            await client.respond(200, notes, as_stored(run.now()))
+            await client.respond(200, notes, as_stored(run.queued))
 
     async def _run(self, id: str, exchange: Exchange, run: Run, leg: Leg | None, following: Following | None) -> None:
-        self._running[id] = run
+        self._running.add(id, run)
+        keeping = self._services.tasks.spawn(_keep_again(run), "background-kept")
         try:
             await exchange.run()
             if leg is not None and following is not None:
                 await following.follow(leg, run.listener)
         finally:
-            del self._running[id]
+            keeping.cancel()
+            self._running.remove(id)
             run.end()
 
 
-async def tell(client: HttpClient, events: Events, place: int, headers: Headers = ()) -> None:
-    """Send the events from this place on, those that are still to come included."""
+async def _keep_again(run: Run) -> None:
+    while True:
+        await asyncio.sleep(KEEP_EVERY)
+        run.keep_so_far()
+
+
+async def tell(client: HttpClient, events: Pieces, place: int, headers: Headers = ()) -> None:
+    """Send the events from this place on, those that are still to come included.
+
+    Raises ClientError 400 if the first of them are kept no longer.
+    """
+    if place < events.first:
+        message = f"The first events of this response are kept no longer: 'starting_after' can be {events.first - 1}."
+        raise invalid_request(message, param="starting_after", code="invalid_value")
     await client.start(200, (STREAM, *headers))
-    async for data in events.after(place):
-        if client.gone:
-            return
-        await client.write(data)
+    try:
+        async for data in events.after(place):
+            if client.gone:
+                return
+            await client.write(data)
+    except PiecesGone:  # it reads too slowly, and is not to take what it has for all
+        client.abort()
+        return
     await client.finish()

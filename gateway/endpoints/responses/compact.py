@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gateway.core.errors import GatewayError
-from gateway.core.types import Usage
+from gateway.core.types import Route, Usage, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry
-from gateway.endpoints.responses.desk import ResponsesDesk
+from gateway.endpoints.responses.desk import Document, ResponsesDesk
+from gateway.endpoints.responses.failover import beside, together
+from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.server.client import Client
 from gateway.server.request import Request
+from gateway.translate.responses_relay import COMPACTION
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.chat_pieces import pieces_of
 from gateway.wire.chat_request import parse_chat_request
@@ -28,14 +33,34 @@ COMPACT_PATH = RESPONSES_PATH + "/compact"
 class CompactResponse:
     """The handler of the route."""
 
-    def __init__(self, desk: ResponsesDesk) -> None:
+    def __init__(self, desk: ResponsesDesk, relay: ResponsesRelay) -> None:
         self._desk = desk
+        self._relay = relay
 
     async def __call__(self, request: Request, client: Client) -> None:
-        client.error_form = ResponsesErrors()
+        form = client.error_form = ResponsesErrors()
+        services = self._desk.admission.services
+        document, key = await self._desk.document(request)
+        relayed = await self._relay.read(request, document, key, COMPACTION)
+        chat = await beside(relayed, form, partial(self._as_chat, request, document, key))
+        operation, route = together(relayed, chat)
+        request.counted = True
+        again, asked = is_sdk_retry(request), request.model or ""
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked)
+        try:
+            await exchange.run()
+        finally:
+            if relayed is not None:
+                self._relay.note(relayed, key)
+        request.error = exchange.refusal
+
+    async def _as_chat(
+        self, request: Request, document: Document, key: VirtualKey
+    ) -> tuple[TranslatedOperation, Route]:
+        """The chat that sums up. Raises ClientError for what no chat can have."""
         desk = self._desk
         services = desk.admission.services
-        asked, key = await desk.read(request, _whole)
+        asked = await desk.asked(request, replace(document, fields=_whole(document.fields)))
         chat = await desk.as_chat(asked, key)
         messages = [*chat.chat.body["messages"], {"role": "user", "content": COMPACT}]
         summing_up = parse_chat_request({**chat.chat.body, "messages": messages}, chat.chat.size, slow=chat.chat.slow)
@@ -48,11 +73,7 @@ class CompactResponse:
             tells_cost=services.snapshot.cost_in_answers,
             remarks=lambda: [f"ignored: {', '.join(chat.ignored)}"] if chat.ignored else [],
         )
-        request.counted = True
-        model = asked.request.model
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(request), asked=model)
-        await exchange.run()
-        request.error = exchange.refusal
+        return operation, route
 
 
 class _CompactionPresenter:

@@ -1,16 +1,29 @@
-"""``POST /v1/responses``: asked as a chat, answered as a response."""
+"""``POST /v1/responses``: asked as a chat and answered as a response, or relayed to targets that have the route."""
 
 from __future__ import annotations
 
-from gateway.core.types import VirtualKey
-from gateway.endpoints.admission import is_sdk_retry
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.core.jobs.fingerprint import fingerprint
+from gateway.core.types import Route, VirtualKey
+from gateway.endpoints.admission import is_sdk_retry, marks_of
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
-from gateway.endpoints.responses.desk import Answering, ResponsesDesk
+from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
+from gateway.endpoints.responses.failover import beside, last_events, together
 from gateway.endpoints.responses.pictures import Leg, Pictures
-from gateway.endpoints.responses.relay import ResponsesRelay
+from gateway.endpoints.responses.relay import Relayed, ResponsesRelay
+from gateway.endpoints.responses.running import Foreground, Running
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client as ExchangeClient
 from gateway.exchange.exchange import Exchange
+from gateway.jobs.job import Asked as JobAsked
+from gateway.jobs.job import Job
+from gateway.jobs.waiting import Waiting
+from gateway.runtime.off_loop import off_loop
 from gateway.server.client import Client
 from gateway.server.request import Request
 from gateway.wire.responses.errors import ResponsesErrors
@@ -18,25 +31,78 @@ from gateway.wire.responses.pictures import PictureTool
 from gateway.wire.responses.request import RESPONSES_PATH
 
 
-class CreateResponse:
-    """The handler of the route. ``background``: runs what is not waited for. ``pictures``: makes those ordered.
-    ``relay``: answers what an upstream's own route is for.
+@dataclass(slots=True)
+class _AsChat:
+    """A request as a chat. ``tool``: the one that makes pictures, if it is offered."""
+
+    answering: Answering
+    operation: TranslatedOperation
+    route: Route
+    tool: PictureTool | None
+    background: bool
+
+
+@dataclass(slots=True)
+class _Making:
+    """What makes the answer for one ``client``. ``follow``: makes the pictures that its chat orders.
+
+    ``kept``: keeps it as it goes. ``note``: takes note of what an upstream kept of it.
     """
 
-    def __init__(self, desk: ResponsesDesk, background: Background, pictures: Pictures, relay: ResponsesRelay) -> None:
+    client: ExchangeClient
+    exchange: Exchange
+    follow: Callable[[], Awaitable[None]] | None
+    kept: Foreground | None
+    note: Callable[[], None] | None
+
+    async def run(self) -> None:
+        try:
+            await self.exchange.run()
+            if self.follow is not None:
+                await self.follow()
+        finally:
+            if self.kept is not None:
+                self.kept.end(gone=self.client.gone)
+            if self.note is not None:
+                self.note()
+
+
+class CreateResponse:
+    """The handler of the route. ``background``: runs what is not waited for. ``pictures``: makes those ordered.
+    ``relay``: reads what an upstream's own route is for. ``running``: what is being made. ``waiting``: for jobs.
+    """
+
+    def __init__(
+        self,
+        desk: ResponsesDesk,
+        background: Background,
+        pictures: Pictures,
+        relay: ResponsesRelay,
+        running: Running,
+        waiting: Waiting,
+    ) -> None:
         self._desk = desk
+        self._waiting = waiting
+        self._running = running
         self._relay = relay
         self._background = background
         self._pictures = pictures
 
     async def __call__(self, request: Request, client: Client) -> None:
         form = client.error_form = ResponsesErrors()
+        document, key = await self._desk.document(request)
+        relayed = await self._relay.read(request, document, key)
+        as_chat = partial(self._as_chat, request, client, document, key)
+        waited_for = not document.fields.get("background")
+        chat = await beside(relayed, form, as_chat, waited_for=waited_for)
+        if waited_for and _may_buy_pictures(document):
+            await self._answer_in_a_job(request, client, document, key, relayed, chat)
+        else:
+            await self._answer(request, client, form, key, relayed, chat)
+
+    async def _as_chat(self, request: Request, client: Client, document: Document, key: VirtualKey) -> _AsChat:
+        """The request as a chat. Raises ClientError for what no chat can have."""
         desk = self._desk
-        services = desk.admission.services
-        document, key = await desk.document(request)
-        if self._relay.takes(document, key):
-            await self._relay.answer(request, client, document, key, form)
-            return
         asked = await desk.asked(request, document)
         chat = await desk.as_chat(asked, key)
         if (tool := chat.tools.pictures) is not None:
@@ -47,22 +113,87 @@ class CreateResponse:
             chat_operation,
             answering.presenter,
             route=RESPONSES_PATH,
-            tells_cost=services.snapshot.cost_in_answers,
+            tells_cost=desk.admission.services.snapshot.cost_in_answers,
             remarks=answering.remarks,
         )
+        return _AsChat(answering, operation, route, tool, asked.request.background)
+
+    async def _answer(
+        self,
+        request: Request,
+        client: Client,
+        form: ResponsesErrors,
+        key: VirtualKey,
+        relayed: Relayed | None,
+        chat: _AsChat | None,
+    ) -> None:
+        """Run the exchange. One of ``relayed`` and ``chat`` is given, or both."""
         request.counted = True
-        if asked.request.background:
-            follow = None if tool is None else self._following(answering, tool, key)
-            await self._background.answer(request, client, answering, operation, route, key, follow)
+        if chat is not None and chat.background:
+            follow = None if chat.tool is None else self._following(chat.answering, chat.tool, key)
+            route = preferred(request, chat.route)
+            await self._background.answer(request, client, chat.answering, chat.operation, route, key, follow)
             return
-        form.failed = operation.failed
-        again = is_sdk_retry(request)
-        leg = None if tool is None else self._pictures.leg(client, answering)
-        exchange = Exchange(services, operation, route, key, leg or client, sdk_retry=again, asked=asked.request.model)
-        await exchange.run()
-        request.error = exchange.refusal
-        if leg is not None and tool is not None:
-            await self._pictures.follow(leg, client, answering, tool, key)
+        making = self._making(client, request, form, key, relayed, chat)
+        await making.run()
+        request.error = making.exchange.refusal
+
+    async def _answer_in_a_job(
+        self,
+        request: Request,
+        client: Client,
+        document: Document,
+        key: VirtualKey,
+        relayed: Relayed | None,
+        chat: _AsChat | None,
+    ) -> None:
+        """The same, apart from the connection: pictures may be bought."""
+        form, jobs, marks = ResponsesErrors(), self._waiting.jobs, marks_of(request)
+        client.error_form = form
+        print_ = await off_loop(fingerprint, RESPONSES_PATH, document.fields)
+        asked = JobAsked(key.name, key.team, RESPONSES_PATH, request.model or "", print_, marks)
+        job = jobs.join(asked)
+        joined = job is not None
+        if job is None:
+            job = jobs.begin(asked, request.id, request.host, stream=bool(document.fields.get("stream")))
+            assert job.client is not None
+            making = self._making(job.client, request, form, key, relayed, chat, job)
+            jobs.run(job, making.exchange, nullcontext(), making.run())
+        await self._waiting.answer(request, client, job, key, joined=joined)
+
+    def _making(
+        self,
+        client: ExchangeClient,
+        request: Request,
+        form: ResponsesErrors,
+        key: VirtualKey,
+        relayed: Relayed | None,
+        chat: _AsChat | None,
+        job: Job | None = None,
+    ) -> _Making:
+        """What makes the answer for this client."""
+        leg: Leg | None = None
+        operation, route = together(relayed, None if chat is None else (chat.operation, chat.route))
+        route = preferred(request, route)
+        form.failed = last_events(operation)
+        if chat is not None and chat.tool is not None:
+            leg = self._pictures.leg(client, chat.answering)
+        exchange = Exchange(
+            self._desk.admission.services,
+            operation,
+            route,
+            key,
+            leg or client,
+            sdk_retry=is_sdk_retry(request),
+            asked=request.model or "",
+            job=job,
+        )
+        follow = None
+        if chat is not None and chat.tool is not None and leg is not None:
+            follow = partial(self._pictures.follow, leg, client, chat.answering, chat.tool, key)
+        kept = None if chat is None else Foreground(key.name, chat.answering, self._running, client.loop)
+        note = None if relayed is None else partial(self._relay.note, relayed, key)
+        return _Making(client, exchange, follow, kept, note)
 
     def _following(self, answering: Answering, tool: PictureTool, key: VirtualKey) -> Following:
         """What makes the pictures that a response in the background orders."""
@@ -74,3 +205,11 @@ class CreateResponse:
             await self._pictures.follow(leg, client, answering, tool, key)
 
         return Following(leg, follow)
+
+
+def _may_buy_pictures(document: Document) -> bool:
+    """Whether the tool is offered by which a model orders pictures."""
+    tools = document.fields.get("tools")
+    return isinstance(tools, list) and any(
+        isinstance(tool, dict) and tool.get("type") == "image_generation" for tool in tools
+    )

@@ -28,7 +28,7 @@ from gateway.wire.client_json import loads_object, nested_too_deeply
 from gateway.wire.default_model import with_default_model
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.named_ids import NamedId, ids_in_fields
-from gateway.wire.responses.answer import TOOL_OF_PICTURES, ResponseFacts, as_stored
+from gateway.wire.responses.answer import TOOL_OF_PICTURES, UNDER_WAY, ResponseFacts, as_stored
 from gateway.wire.responses.items import is_reference, kept_items
 from gateway.wire.responses.pictures import pictures_in
 from gateway.wire.responses.presenter import ResponsePresenter
@@ -154,6 +154,8 @@ class ResponsesDesk:
         id, slow = self._new_id(), asked.slow or size > LONG
 
         def make() -> AskedChat:
+            if chain and orjson.loads(chain[-1].answer)["status"] in UNDER_WAY:
+                raise wrong_value("previous_response_id", "that response is not completed")
             before = items_of(chain)
             document = chat_document(request, before, items)
             chat = parse_chat_request(document.body, size, slow=slow, long_texts=slow)
@@ -195,6 +197,8 @@ class Answering:
     ``newest``: the writer of the newest attempt; None before the first. ``pictures``: the links of those in the
     conversation, for the tool that changes one.
     ``opening``: the first events, and the number of the first of them; None for those of every response.
+    ``on_begin``: called before each attempt. ``on_told``: called with its first events, in any thread.
+    ``ended``: it is complete, or has failed. ``forgotten``: nothing of it is to be kept any more.
     """
 
     def __init__(
@@ -218,7 +222,8 @@ class Answering:
         self.pictures = [] if chat.tools.pictures is None else pictures_in(chat.chat.body["messages"])
         self.opening: tuple[tuple[str, ...], int] | None = None
         self.on_begin: Callable[[], None] = _nothing
-        self.cancelled = False
+        self.on_told: Callable[[], None] | None = None
+        self.forgotten = self.ended = False
         self.events: Callable[[], bytes] = bytes
         self._at_ns = services.clock.wall_ns()
         self._loop = loop
@@ -239,11 +244,11 @@ class Answering:
     def presenter(self) -> ResponsePresenter:
         """A writer for the next attempt."""
         if self.opening is None:
-            presenter = ResponsePresenter(self.facts, self.keep, streamed=self.streamed)
+            presenter = ResponsePresenter(self.facts, self._end, streamed=self.streamed)
         else:
             opening, number = self.opening
-            presenter = ResponsePresenter(self.facts, self.keep, streamed=self.streamed, opening=opening, number=number)
-        self.newest = presenter
+            presenter = ResponsePresenter(self.facts, self._end, streamed=self.streamed, opening=opening, number=number)
+        presenter.on_told, self.newest = self.on_told, presenter
         self.on_begin()
         return presenter
 
@@ -269,9 +274,26 @@ class Answering:
             ignored.append("reasoning.summary")
         return [f"ignored: {', '.join(ignored)}"] if ignored else []
 
+    @property
+    def stores(self) -> bool:
+        """Whether it is kept."""
+        return self._request.store and not self.forgotten
+
+    def keep_so_far(self, most: int) -> None:
+        """Keep the response as far as it has come, unless it has ended, or makes pictures, which are large, or has an
+        input of more than ``most`` bytes, which would be written again.
+        """
+        newest = self.newest
+        if newest is not None and not self.ended and not newest.orders and len(self._chat.input) <= most:
+            self.keep(newest.so_far())
+
+    def _end(self, response: Mapping[str, Any]) -> None:
+        self.ended = True
+        self.keep(response)
+
     def keep(self, response: Mapping[str, Any]) -> None:
         """Keep the response as it is now, unless nothing is to be kept. May be called in any thread."""
-        if not self._request.store or self.cancelled:
+        if not self.stores:
             return
         record = StoredResponse(
             id=self.facts.id,

@@ -6,7 +6,6 @@ of its route. The client is answered once, after the last.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,7 +23,9 @@ from gateway.endpoints.responses.desk import Answering
 from gateway.exchange.client import Client
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
+from gateway.exchange.stand_in import Ending, StandInClient
 from gateway.runtime.off_loop import off_loop
+from gateway.server.request import STATUS_CLIENT_GONE
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.images_request import parse_images_request
 from gateway.wire.responses.answer import error_object
@@ -42,12 +43,12 @@ _OF_PARTIALS = ("size", "quality", "background", "output_format")
 _LARGEST_EVENT = 256 << 20
 
 
-class Leg:
-    """The client of one exchange of several that answer one client. Implements ``exchange.client.Client``.
+class Leg(StandInClient):
+    """The client of one exchange of several that answer one client, which is told only what concerns it.
 
-    ``answer``, ``headers``, ``error``: how the exchange ended; None and empty as long as it has not.
     ``on_emit``: given the bytes of a stream, returns those for the client; None to pass them on.
     ``keeps_end``: asked when the exchange has ended well: whether the client is not to be told.
+    ``keeps_errors``: whether the client is told of none.
     """
 
     def __init__(
@@ -59,28 +60,12 @@ class Leg:
         keeps_end: Callable[[], bool] = lambda: True,
         keeps_errors: bool = False,
     ) -> None:
+        super().__init__(client.request_id, client.loop, host=client.host, most=0)
         self._client = client
         self._stream = stream
         self._on_emit = on_emit
         self._keeps_end = keeps_end
         self._keeps_errors = keeps_errors
-        self._held: Callable[[], Headers] = tuple
-        self.kept = False
-        self.answer: bytes | None = None
-        self.headers: Headers = ()
-        self.error_told: GatewayError | None = None
-
-    @property
-    def request_id(self) -> str:
-        return self._client.request_id
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        return self._client.loop
-
-    @property
-    def host(self) -> str | None:
-        return self._client.host
 
     @property
     def started(self) -> bool:
@@ -94,6 +79,12 @@ class Leg:
     def stalled(self) -> bool:
         return self._client.stalled
 
+    @property
+    def kept(self) -> Ending | None:
+        """How the exchange ended, if that was well and the client has not been told."""
+        ending = self.ending
+        return ending if ending is not None and ending.error is None else None
+
     def watch(self, on_gone: Callable[[], None]) -> None:
         self._client.watch(on_gone)
 
@@ -106,7 +97,7 @@ class Leg:
         bare: bool = False,
         label: Callable[[], bytes | None] | None = None,
     ) -> None:
-        self._held = headers
+        super().hold(stream=stream, heartbeat=heartbeat, headers=headers)
         self._client.hold(stream=self._stream, heartbeat=heartbeat, headers=headers)
 
     async def emit(self, data: bytes, meaningful: bool) -> None:
@@ -119,23 +110,22 @@ class Leg:
 
     async def complete(self, answer: bytes | None, headers: Headers = (), *, status: int = 200) -> None:
         if self._keeps_end():
-            self.kept, self.answer = True, answer
-            self.headers = (*self._held(), *headers)
+            await super().complete(answer, headers, status=status)
         else:
             await self._client.complete(answer, headers, status=status)
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
-        self.error_told = error
+        await super().error(error, headers)
         if not self._keeps_errors:
             await self._client.error(error, headers)
 
     async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
-        self.error_told = error
+        await super().fail(error, headers)
         if not self._keeps_errors:
             await self._client.fail(error, headers)
 
     def release(self) -> None:
-        self._held = tuple
+        super().release()
         self._client.release()
 
     def abort(self) -> None:
@@ -175,11 +165,13 @@ class Pictures:
 
     async def follow(self, leg: Leg, client: Client, answering: Answering, tool: PictureTool, key: VirtualKey) -> None:
         """Make what the chat has ordered, and end the answer."""
-        presenter = answering.newest
-        if not leg.kept or presenter is None:
+        presenter, chat = answering.newest, leg.kept
+        if chat is None or presenter is None:
             return
         made = _Made()
         for number, (place, arguments) in enumerate(presenter.orders):
+            if client.gone:
+                return  # what is not bought yet is not bought for none
             if number < min(MOST_PICTURES, answering.most_calls):
                 told = await self._one(client, answering, presenter, tool, key, place, arguments, made)
             else:
@@ -193,7 +185,7 @@ class Pictures:
             await client.emit(last, True)
             await client.complete(None)
             return
-        headers = [pair for pair in leg.headers if pair[0] != _COST]
+        headers = [pair for pair in chat.headers if pair[0] != _COST]
         if cost is not None and cost.usd is not None:
             headers.append((_COST, cost.usd.encode()))
         await client.complete(last, headers)
@@ -221,15 +213,16 @@ class Pictures:
         try:
             await self._bring(fields, key, leg)
         except GatewayError as refused:
-            leg.error_told = refused
+            await leg.error(refused)
+        ending = leg.ending or Ending(STATUS_CLIENT_GONE)
         document = reading.completed or {}
-        if leg.answer:
-            document = await off_loop(orjson.loads, leg.answer)
+        if ending.body:
+            document = await off_loop(orjson.loads, ending.body)
         picture = _first(document)
-        if leg.error_told is not None or picture is None:
-            error = leg.error_told or internal_error()
+        if ending.error is not None or picture is None:
+            error = ending.error or internal_error()
             return presenter.picture(place, "failed", {"action": action, "error": error_object(error)})
-        made.cost = _added(made.cost, leg.headers)
+        made.cost = _added(made.cost, ending.headers)
         _add_usage(made.usage, document.get("usage"))
         beside = {**document, **picture}
         known = {name: beside[name] for name in _OF_ITEMS if beside.get(name) is not None}

@@ -12,15 +12,18 @@ from urllib.parse import parse_qs
 import orjson
 
 from gateway.core.errors import ClientError, invalid_request
-from gateway.endpoints.responses.background import Background, Events, tell
+from gateway.endpoints.responses.background import events_in, tell
 from gateway.endpoints.responses.desk import ResponsesDesk, items_of
 from gateway.endpoints.responses.relay import ResponsesRelay
+from gateway.endpoints.responses.running import Running
+from gateway.exchange.stand_in import Pieces
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
 from gateway.server.request import Request
-from gateway.stores.response_records import HistoryTooLong
+from gateway.stores.response_records import HistoryTooLong, StoredResponse
 from gateway.wire.field_checks import wrong_value
-from gateway.wire.responses.answer import ENDED, as_stored
+from gateway.wire.responses.answer import ENDED, as_stored, broken_off
+from gateway.wire.responses.presenter import last_event_of
 from gateway.wire.responses.request import RESPONSES_PATH
 
 RESPONSE_PATH = RESPONSES_PATH + "/{response_id}"
@@ -35,10 +38,10 @@ _NO_ATTEMPT = ((b"x-gateway-attempts", b"0"),)
 class StoredResponses:
     """The handlers of these routes."""
 
-    def __init__(self, desk: ResponsesDesk, background: Background, relay: ResponsesRelay) -> None:
+    def __init__(self, desk: ResponsesDesk, running: Running, relay: ResponsesRelay) -> None:
         self._desk = desk
         self._relay = relay
-        self._background = background
+        self._running = running
 
     @property
     def routes(self) -> OwnRoutes:
@@ -53,29 +56,30 @@ class StoredResponses:
         """The response; with ``stream=true`` its events, those after ``starting_after``."""
         key, id = self._asked(request)
         asked = _query(request)
-        run = self._background.find(key, id)
+        being = self._running.find(key, id)
         if request.method == "HEAD" or asked.get("stream", "").lower() not in ("true", "1"):
-            await _answer(client, run.now() if run is not None else await self._stored(key, id))
+            await _answer(client, being.now() if being is not None else await self._stored(key, id))
             return
         first = _whole_number(asked, "starting_after", -1, -1) + 1
-        events = run.events if run is not None else await self._events(key, id)
+        events = being.events if being is not None else await self._events(key, id)
+        if events is None or not events.next:
+            raise _no_events(id)
         await tell(client, events, first, _NO_ATTEMPT)
 
     async def delete(self, request: Request, client: Client) -> None:
         """Forget the response; one that is being made is cancelled."""
         key, id = self._asked(request)
-        if (run := self._background.find(key, id)) is not None:
-            run.cancel()
+        if (being := self._running.find(key, id)) is not None:
+            being.forget()
         await self._desk.kept.forget(key, id)
         await _answer(client, {"id": id, "object": "response", "deleted": True})
 
     async def cancel(self, request: Request, client: Client) -> None:
         """Cancel a response that is made in the background; one that has ended stays as it is."""
         key, id = self._asked(request)
-        if (run := self._background.find(key, id)) is not None:
-            await _answer(client, run.cancel())
-            return
-        response = await self._stored(key, id)
+        being = self._running.find(key, id)
+        response = None if being is None else being.cancel()
+        response = response or await self._stored(key, id)
         if not response.get("background"):
             message = "Only a response that is made in the background can be cancelled."
             raise invalid_request(message, param="response_id", code="invalid_value")
@@ -95,17 +99,15 @@ class StoredResponses:
         items += orjson.loads(record.input)
         await _answer(client, _page(_query(request), items))
 
-    async def _events(self, key: str, id: str) -> Events:
+    async def _events(self, key: str, id: str) -> Pieces:
         """The events of a response that has been made in the background."""
-        events = Events()
-        events.add((await self._desk.kept.find(key, id)).events)
+        record = await self._desk.kept.find(key, id)
+        events = Pieces()
+        for event in events_in(record.events):
+            events.add(event)
+        if events.next and (response := _as_it_ended(record)) is not None:
+            events.add(last_event_of(response, events.next))
         events.end()
-        if not events.all:
-            raise invalid_request(
-                f"The response '{id}' was not made in the background, so its events are not kept.",
-                param="stream",
-                code="invalid_value",
-            )
         return events
 
     def _asked(self, request: Request) -> tuple[str, str]:
@@ -114,11 +116,25 @@ class StoredResponses:
 
     async def _stored(self, key: str, id: str) -> dict[str, Any]:
         record = await self._desk.kept.find(key, id)
-        response: dict[str, Any] = orjson.loads(record.answer)
-        if response["status"] not in ENDED:  # and it is not being made: the gateway was stopped
-            message = "The gateway was stopped while this response was made."
-            response |= {"status": "failed", "error": {"code": "server_error", "message": message}}
+        response: dict[str, Any] = _as_it_ended(record) or orjson.loads(record.answer)
         return response
+
+
+def _as_it_ended(record: StoredResponse) -> dict[str, Any] | None:
+    """A response that had not ended when the gateway was stopped, as it is now; None for every other.
+
+    ``record``: of one that is not being made.
+    """
+    response: dict[str, Any] = orjson.loads(record.answer)
+    return None if response["status"] in ENDED else broken_off(response)
+
+
+def _no_events(id: str) -> ClientError:
+    return invalid_request(
+        f"The response '{id}' was not made in the background, so its events are not kept.",
+        param="stream",
+        code="invalid_value",
+    )
 
 
 def _query(request: Request) -> dict[str, str]:

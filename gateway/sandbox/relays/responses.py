@@ -22,7 +22,7 @@ def answer_response(body: dict[str, Any], options: Options, *, id: str, created:
     if not body.get("input") and not body.get("previous_response_id"):
         return openai_refusal("Missing required parameter: 'input'.", "input", "missing_required_parameter")
     text = "".join(_WORDS)
-    tokens = len(orjson.dumps(body.get("input")).split())
+    tokens = _tokens(body)
     made = len(_WORDS)
     usage = {
         "input_tokens": tokens,
@@ -60,7 +60,28 @@ def answer_response(body: dict[str, Any], options: Options, *, id: str, created:
     return EventStream(_events(begun, ended, message), whole, sale)
 
 
-def read_response(place: str) -> Reply:
+def answer_compaction(body: dict[str, Any], *, id: str, created: int) -> Answer:
+    """A conversation summed up: what it says can be read by the sandbox alone."""
+    model = body.get("model")
+    if not isinstance(model, str):
+        return openai_refusal("you must provide a model parameter", "model")
+    tokens = _tokens(body)
+    usage = {"input_tokens": tokens, "output_tokens": 1, "total_tokens": tokens + 1}
+    item = {"id": id.replace("resp_", "cmp_"), "type": "compaction", "encrypted_content": "gAAAAsandbox"}
+    answer = {"id": id, "object": "response.compaction", "created_at": created, "output": [item], "usage": usage}
+    return json_reply(200, answer, sale=Sale(model, tokens, output_tokens=1))
+
+
+def count_tokens(body: dict[str, Any]) -> Reply:
+    """How many tokens a request would send."""
+    return json_reply(200, {"object": "response.input_tokens", "input_tokens": _tokens(body)})
+
+
+def _tokens(body: dict[str, Any]) -> int:
+    return len(orjson.dumps(body.get("input")).split())
+
+
+def read_response(place: str, query: str = "") -> Answer:
     """What is kept of a response: the sandbox keeps none, and makes it up from the id."""
     id, _, below = place.partition("/")
     if not id.startswith("resp_sandbox"):
@@ -70,7 +91,15 @@ def read_response(place: str) -> Reply:
         )
     if below == "input_items":
         return json_reply(200, {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
-    return json_reply(200, {"id": id, "object": "response", "status": "completed", "output": [], "error": None})
+    response: dict[str, Any] = {"id": id, "object": "response", "status": "completed", "output": [], "error": None}
+    whole = json_reply(200, response)
+    if "stream=true" not in query:
+        return whole
+    first = int(query.partition("starting_after=")[2].partition("&")[0] or -1) + 1
+    kinds = ("response.created", "response.in_progress", "response.completed")
+    told = ({"type": kind, "sequence_number": number, "response": response} for number, kind in enumerate(kinds))
+    events = [Event(orjson.dumps(one), "content", name=str(one["type"]).encode()) for one in told]
+    return EventStream(events[first:], whole)
 
 
 def _events(begun: dict[str, Any], ended: dict[str, Any], message: dict[str, Any]) -> Iterator[Event]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from gateway.sandbox.chat.anthropic_messages import COUNT_PATH, MESSAGES_PATH, answer_messages, list_models
 from gateway.sandbox.chat.completions import answer_chat
 from gateway.sandbox.chat.models import MODELS, model_entry
 from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.images.images_api import answer_images
 from gateway.sandbox.images.png import image_by_name
-from gateway.sandbox.relays.responses import answer_response, read_response
+from gateway.sandbox.relays.responses import answer_compaction, answer_response, count_tokens, read_response
 from gateway.sandbox.relays.sounds import answer_speech, answer_transcript
 from gateway.sandbox.relays.texts import answer_completion, answer_embeddings, answer_moderation, no_object
 from gateway.sandbox.server.billing import NANO_PER_USD, POINTS_PER_USD
@@ -21,7 +22,7 @@ from gateway.sandbox.tasks.pictures import PATHS as PICTURES
 from gateway.sandbox.tasks.service import TaskService
 from gateway.sandbox.tasks.webhooks import WebhookSender
 from gateway.sandbox.wire.answers import Answer, Reply, Sale, json_reply
-from gateway.sandbox.wire.errors import error_reply, piapi_error
+from gateway.sandbox.wire.errors import anthropic_error, error_reply, piapi_error
 from gateway.sandbox.wire.options import Options
 from gateway.sandbox.wire.requests import MODELS_PATH, RecordedRequest
 
@@ -62,6 +63,8 @@ class Routes:
             return json_reply(200, _SELF)
         if request.key is None:
             own = path.startswith(("/api/", "/account/"))
+            if path.startswith(MESSAGES_PATH):
+                return anthropic_error(401, "x-api-key header is required")
             return piapi_error(401, "Sandbox: no API key", status=401) if own else error_reply(401)
         if path.startswith(("/api/v1/", "/account/")) and request.role == "backup":
             return error_reply(404, code="not_found", message="Sandbox: the backup provider has no such route.")
@@ -74,8 +77,10 @@ class Routes:
         words = "Sandbox: this method is not served."
         return error_reply(405, type="invalid_request_error", code="method_not_allowed", message=words)
 
-    def _read(self, request: RecordedRequest, options: Options) -> Reply:
+    def _read(self, request: RecordedRequest, options: Options) -> Answer:
         path, key = request.path, request.key or ""
+        if path == MODELS_PATH and request.get(b"anthropic-version") is not None:
+            return list_models(request)
         if path == MODELS_PATH:
             return json_reply(200, {"object": "list", "data": [model_entry(name) for name in MODELS]})
         if path.startswith("/v1/models/"):
@@ -84,7 +89,7 @@ class Routes:
                 return json_reply(200, model_entry(name))
             return error_reply(404, message=f"Sandbox: The model '{name[:80]}' does not exist", param="model")
         if path.startswith("/v1/responses/"):
-            return read_response(path.removeprefix("/v1/responses/"))
+            return read_response(path.removeprefix("/v1/responses/"), request.request.target.partition("?")[2])
         if path == "/account/info":
             return _account(key, options, self._drawn[key])
         if path.startswith("/api/v1/task/"):
@@ -101,13 +106,14 @@ class Routes:
             if str(body.get("model")).startswith("gpt-4o-image"):
                 return answer_image_chat(body, options, id=id, created=now, site=site)
             return answer_chat(body, options, id=id, created=now, role=request.role)
+        if path in (MESSAGES_PATH, COUNT_PATH):
+            return answer_messages(request, options)
         if path in ("/v1/images/generations", "/v1/images/edits"):
             return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
-        if path.startswith("/v1/audio/") or path in (
+        if path.startswith(("/v1/audio/", "/v1/responses")) or path in (
             "/v1/embeddings",
             "/v1/completions",
             "/v1/moderations",
-            "/v1/responses",
         ):
             return _relayed(request, options, created=now)
         if path in PICTURES:
@@ -134,10 +140,21 @@ def _relayed(request: RecordedRequest, options: Options, *, created: int) -> Ans
         return answer_embeddings(body, options)
     if path == "/v1/completions":
         return answer_completion(body, options, id=request.id.replace("req-sandbox", "cmpl-sandbox"), created=created)
-    if path == "/v1/responses":
-        return answer_response(body, options, id=request.id.replace("req-sandbox", "resp_sandbox"), created=created)
+    if path.startswith("/v1/responses"):
+        return _of_responses(request, body, options, created=created)
     if path == "/v1/moderations":
         return answer_moderation(body, options, id=request.id.replace("req-sandbox", "modr-sandbox"))
+    return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
+
+
+def _of_responses(request: RecordedRequest, body: dict[str, Any], options: Options, *, created: int) -> Answer:
+    id = request.id.replace("req-sandbox", "resp_sandbox")
+    if request.path == "/v1/responses":
+        return answer_response(body, options, id=id, created=created)
+    if request.path == "/v1/responses/compact":
+        return answer_compaction(body, id=id, created=created)
+    if request.path == "/v1/responses/input_tokens":
+        return count_tokens(body)
     return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
 
 

@@ -168,6 +168,7 @@ def _intent_row(intent: ExchangeRecord) -> Row:
         intent.reserved,
         intent.paid,
         intent.pieces,
+        intent.paid_by,
     )
 
 

@@ -73,19 +73,19 @@ def charged_since(path: Path, start_ns: int, end_ns: int | None = None) -> dict[
 
 def _held(store: sqlite3.Connection, row: tuple[str, int, str, str | None, int, str, int, str, str, int]) -> Held:
     identity, at_ns, key, team, reserved, model, running, route, request, cut = row
-    tasks = tuple(task.task_id for task in _tasks(store, identity))
+    tasks = tuple(task.task_id for task in tasks_of(store, identity))
     return Held(identity, at_ns, key, team, reserved, model, bool(running), route, request, bool(cut), tasks)
 
 
 def _unknown(store: sqlite3.Connection, row: _UnknownRow) -> UnknownExchange:
     """The exchange of a row, with its tasks."""
     identity, at_ns, key, team, model, reserved, other_cost, pieces = row
-    tasks = _tasks(store, identity)
+    tasks = tasks_of(store, identity)
     untold = max(0, pieces - len(tasks))
     return UnknownExchange(identity, at_ns, key, team, model, reserved, tasks, other_cost, untold)
 
 
-def _tasks(store: sqlite3.Connection, exchange: str) -> tuple[TaskRecord, ...]:
+def tasks_of(store: sqlite3.Connection, exchange: str) -> tuple[TaskRecord, ...]:
     """The tasks recorded for an exchange, and those that only its attempts tell of: recording one may have failed."""
     rows = store.execute(
         "SELECT task_id, upstream, credential, exchange, key, model, at_ns FROM tasks WHERE exchange = ? "

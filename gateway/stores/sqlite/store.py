@@ -31,9 +31,13 @@ from gateway.stores.records import (
     Verification,
 )
 from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
+from gateway.stores.sqlite.deliveries import SQLiteDeliveries
+from gateway.stores.sqlite.durations import SQLiteDurations
+from gateway.stores.sqlite.jobs import SQLiteJobs
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import file_state, read_mark
+from gateway.stores.sqlite.response_places import SQLiteResponsePlaces
 from gateway.stores.sqlite.responses import SQLiteResponses
 from gateway.stores.sqlite.schema import CHECKED_AT_ONCE, open_for_writing, reading
 from gateway.stores.sqlite.teams import SQLiteTeamReader, SQLiteTeams
@@ -168,6 +172,10 @@ class SQLiteStore:
         self.balances = SQLiteBalances(ledger)
         self.alerts = SQLiteAlerts(ledger)
         self.responses = SQLiteResponses(ledger.path, ledger)
+        self.response_places = SQLiteResponsePlaces(ledger.path, ledger)
+        self.deliveries = SQLiteDeliveries(ledger.path, ledger)
+        self.jobs = SQLiteJobs(ledger.path, ledger)
+        self.durations = SQLiteDurations(ledger.path, ledger)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:

@@ -35,12 +35,14 @@ def _messages(value: Any, param: str) -> None:
     an_array(value, param)
     if not value:
         raise wrong_value(param, "it must hold at least one message")
+    for place, message in enumerate(value):
+        an_object(message, f"{param}[{place}]")
 
 
 _CHECKED: Mapping[str, Check] = {
     "model": a_model_name,
     "messages": _messages,
-    "max_tokens": an_integer(1),
+    "max_tokens": an_integer(0),  # 0 fills Anthropic's cache and writes nothing
     "stream": a_boolean,
     "stop_sequences": each(a_string),
     "metadata": an_object,
@@ -51,14 +53,16 @@ _CHECKED: Mapping[str, Check] = {
 """What the gateway acts on itself."""
 
 _WITHOUT_EFFECT = (
-    *("cache_control", "context_management", "diagnostics", "inference_geo", "metadata", "speed"),
-    *("user_profile_id", "workspace_id"),
+    *("billing_policy", "cache_control", "context_management", "diagnostics", "fallback_credit_token"),
+    *("inference_geo", "metadata", "speed", "user_profile_id", "workspace_id"),
 )
 """Fields that mean nothing to a chat and can be done without."""
 
 _IMPOSSIBLE = {
     "mcp_servers": "Anthropic's own servers would call them.",
     "container": "Containers are kept at Anthropic.",
+    "thread": "Threads are kept at Anthropic.",
+    "compaction": "Anthropic's own models make such a summary.",
     "fallbacks": "Which model answers is this gateway's to choose.",
 }
 
@@ -97,11 +101,12 @@ class MessagesRequest:
 
 
 def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesRequest:
-    """Check a request. Null stands for an absent field. ``counting``: its tokens are all that is asked for.
+    """A request as a chat. Null stands for an absent field. ``counting``: its tokens are all that is asked for.
 
-    Raises ClientError 400 with ``param`` naming the field.
+    Raises ClientError 400 with ``param`` naming the field that is wrong, or that a chat has no place for.
     """
-    _check(body, ("model", "messages") if counting else ("model", "messages", "max_tokens"))
+    check_request(body, counting=counting)
+    _refuse_impossible(body)
     ignored: set[str] = {name for name in _WITHOUT_EFFECT if body.get(name)}
     chat = {name: value for name, value in body.items() if name not in _NOT_PASSED and value is not None}
     chat["model"] = body["model"]
@@ -128,12 +133,20 @@ def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesReq
     )
 
 
-def _check(body: Mapping[str, Any], required: tuple[str, ...]) -> None:
+def check_request(body: Mapping[str, Any], *, counting: bool = False) -> None:
+    """Check what is acted on, be it relayed or asked as a chat. ``counting``: as above.
+
+    Raises ClientError 400 with ``param`` naming the field.
+    """
+    required = ("model", "messages") if counting else ("model", "messages", "max_tokens")
     for name, check in _CHECKED.items():
         if (value := body.get(name)) is not None:
             check(value, name)
         elif name in required:
             raise missing(name)
+
+
+def _refuse_impossible(body: Mapping[str, Any]) -> None:
     for name, why in _IMPOSSIBLE.items():
         if body.get(name):
             raise invalid_request(
@@ -150,6 +163,8 @@ def _is_claude(model: str) -> bool:
 def _bound(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
     """OpenAI's newer models know the bound of the output by another name; Claude's, asked by chat, by its own."""
     if (most := body.get("max_tokens")) is not None:
+        if most == 0:
+            raise wrong_value("max_tokens", "it must be at least 1 for a model that is asked as a chat")
         chat["max_tokens" if _is_claude(body["model"]) else "max_completion_tokens"] = most
     if stops := body.get("stop_sequences"):
         chat["stop"] = stops

@@ -18,9 +18,13 @@ from gateway.wire.writable import dump_json
 TOOL_OF_PICTURES = "image_generation"
 """The type of OpenAI's tool that makes pictures, and what a chat calls it."""
 
+_STOPPED = {"code": "server_error", "message": "The gateway was stopped while this response was made."}
+
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 ENDED: frozenset[Status] = frozenset({"completed", "incomplete", "failed", "cancelled"})
+
+UNDER_WAY: frozenset[Status] = frozenset({"queued", "in_progress"})
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """A chat's finish reasons that leave a response incomplete, and why."""
@@ -139,6 +143,19 @@ def usage_object(usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
 def error_object(error: GatewayError) -> dict[str, Any]:
     """What a failed response says of its error."""
     return {"code": error.code or error.type, "message": error.message}
+
+
+def broken_off(response: dict[str, Any]) -> dict[str, Any]:
+    """A response that was being made when the gateway was stopped, as it is afterwards: failed."""
+    return {**response, "status": "failed", "error": _STOPPED, "output": left_off(response["output"])}
+
+
+def left_off(output: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The items, of which no more will come."""
+    return [
+        {**item, "status": "incomplete"} if item.get("status") in ("in_progress", "generating") else item
+        for item in output
+    ]
 
 
 def ending_of(finish_reason: str | None) -> tuple[Status, str | None]:

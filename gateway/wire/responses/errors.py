@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import orjson
 
-from gateway.core.errors import OPENAI_ERRORS, GatewayError
+from gateway.core.errors import OPENAI_ERRORS, ClientError, GatewayError, UpstreamFault
 
 _PLACES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"messages.*"), "input"),
@@ -33,17 +33,28 @@ def place_of(param: str | None) -> str | None:
     return param
 
 
+def _param(error: GatewayError) -> str | None:
+    """The field that the error is about. One that a response cannot have is named as it was sent."""
+    own = isinstance(error, ClientError) and error.code == "unsupported_parameter"
+    return error.param if own else place_of(error.param)
+
+
 class ResponsesErrors:
     """The form of errors on the routes of responses. Implements ``core.errors.ErrorForm``.
 
     ``failed``: writes the last events of a stream of a response; None as long as there is none.
+    ``left_out``: why targets were not asked that might have served the request; empty if all might be.
     """
 
     def __init__(self) -> None:
         self.failed: Callable[[GatewayError], bytes] | None = None
+        self.left_out = ""
 
     def body(self, error: GatewayError) -> bytes:
-        told = {"message": error.message, "type": error.type, "param": place_of(error.param), "code": error.code}
+        message = error.message
+        if self.left_out and isinstance(error, UpstreamFault) and (error.status == 429 or error.status >= 500):
+            message = f"{message} {self.left_out}"
+        told = {"message": message, "type": error.type, "param": _param(error), "code": error.code}
         return orjson.dumps({"error": told})
 
     def last_event(self, error: GatewayError) -> bytes:

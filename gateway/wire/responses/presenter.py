@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
-from gateway.wire.chat_calls import Calls
+from gateway.wire.chat_calls import BegunCall, Calls, FinalCall
 from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_pieces import pieces_of, unsaid_of
 from gateway.wire.responses.answer import (
@@ -17,11 +19,13 @@ from gateway.wire.responses.answer import (
     citation,
     ending_of,
     error_object,
+    left_off,
     picture_item,
     usage_object,
 )
 from gateway.wire.responses.compaction import sealed
 from gateway.wire.responses.telling import ResponseTelling
+from gateway.wire.sse import encode_event
 from gateway.wire.usage_reading import tier_in
 from gateway.wire.writable import dump_json
 
@@ -37,6 +41,13 @@ def queued_events(facts: ResponseFacts) -> tuple[dict[str, Any], bytes]:
     for name in QUEUED:
         response = telling.response(name)
     return response, telling.due()
+
+
+def last_event_of(response: Mapping[str, Any], number: int) -> bytes:
+    """The event that says how a response ended, as the stream's event of this number."""
+    name = f"response.{response['status']}"
+    data = dump_json({"type": name, "response": response, "sequence_number": number}, heavy=True)
+    return encode_event(data, name.encode())
 
 
 class ResponsePresenter:
@@ -60,11 +71,15 @@ class ResponsePresenter:
         self._telling = ResponseTelling(facts, silent=not streamed, number=number)
         self._calls = Calls(facts.offered, f"call_{facts.id.removeprefix('resp_')}")
         self._opening = opening
+        self._called: BegunCall | None = None
+        self._ended_calls: set[str] = set()
         self._finish: str | None = None
         self._pictures: list[str] = []
         self._summary: list[str] = []
         self.thought = False
         """Whether the model's thoughts were told."""
+        self.on_told: Callable[[], None] | None = None
+        """Called once, with the first events."""
         self.orders: list[tuple[int, str]] = []
         """The calls of tools that this gateway carries out: the place of each one's item, and its arguments. As long
         as they are not carried out, the response has not ended: ``complete`` is due."""
@@ -93,11 +108,21 @@ class ResponsePresenter:
     def failed(self, error: GatewayError) -> bytes:
         """``response.failed``, with what was said until then."""
         self._open()
-        self._telling.break_off([call for call in self._calls.result() if call.begun is not None])
+        self._break_off()
         state = self._telling.state
         state.status, state.error = "failed", error_object(error)
         self._ended(self._telling.response("failed"))
         return self._telling.due()
+
+    def cancelled(self) -> dict[str, Any]:
+        """The response, of which no more will come since its client left."""
+        self._break_off()
+        self._telling.state.status = "cancelled"
+        response = self._telling.now()
+        return {**response, "output": left_off(response["output"])}
+
+    def _break_off(self) -> None:
+        self._telling.break_off([call for call in self._open_calls() if call.begun is not None])
 
     def whole(self, completion: dict[str, Any], usage: Usage, cost: AnswerCost | None) -> bytes:
         """The response object."""
@@ -130,13 +155,15 @@ class ResponsePresenter:
         return self._telling.due() or dump_json(response, heavy=True)
 
     def so_far(self) -> dict[str, Any]:
-        """The response as it stands."""
-        return self._telling.now()
+        """The response as it stands, with what is being said."""
+        return self._telling.so_far()
 
     def _open(self) -> None:
         opening, self._opening = self._opening, ()
         for name in opening:
             self._telling.response(name)
+        if opening and self.on_told is not None:
+            self.on_told()
 
     def _take_names(self, chunk: Mapping[str, Any]) -> None:
         state = self._telling.state
@@ -171,7 +198,24 @@ class ResponsePresenter:
             else:
                 self._pictures.append(piece.text)
         for call, arguments in self._calls.take(delta, whole=whole):
-            telling.call(call, arguments)
+            if call is not self._called:
+                self._end_called()
+                self._called = call
+            if call.call_id not in self._ended_calls:
+                telling.call(call, arguments)
+
+    def _end_called(self) -> None:
+        """The next call begins: end the one before, if its arguments are whole."""
+        call = self._called
+        if call is None or call.kind != "function" or call.call_id in self._ended_calls:
+            return
+        if call.name in self._facts.searches or call.name in self._facts.own or not _is_whole(call.so_far):
+            return
+        self._ended_calls.add(call.call_id)
+        self._telling.end_call(FinalCall(call, call.call_id, call.kind, call.name, call.so_far), "completed")
+
+    def _open_calls(self) -> list[FinalCall]:
+        return [call for call in self._calls.result() if call.call_id not in self._ended_calls]
 
     def _conclude(self, usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
         """End what is open. Returns the response."""
@@ -179,8 +223,8 @@ class ResponsePresenter:
         state = telling.state
         state.status, state.reason = ending_of(self._finish)
         status = "incomplete" if state.status == "incomplete" else "completed"
-        calls = self._calls.result()
-        telling.end("completed" if calls else status)
+        calls = self._open_calls()
+        telling.end("completed" if calls or self._ended_calls else status)
         for call in calls:
             if call.name not in self._facts.own:
                 telling.end_call(call, status)
@@ -202,3 +246,11 @@ class ResponsePresenter:
         response = telling.response(state.status)
         self._ended(response)
         return response
+
+
+def _is_whole(arguments: str) -> bool:
+    """Whether a call's arguments are a whole object. An empty one may be a placeholder."""
+    try:
+        return bool(orjson.loads(arguments)) and arguments.lstrip().startswith("{")
+    except orjson.JSONDecodeError:
+        return False

@@ -98,6 +98,22 @@ class ResponseTelling:
         self.state.output = self._output
         return response_object(self._facts, self.state)
 
+    def so_far(self) -> dict[str, Any]:
+        """The response as it stands, with what has been said of items that are being told."""
+        response = self.now()
+        output: list[dict[str, Any]] = response["output"]
+        if (thought := self._thought) is not None:
+            words = "".join(thought.texts)
+            output[thought.index] = reasoning_item(thought.id, "in_progress", words, summarized=self._facts.summarized)
+        if (message := self._message) is not None:
+            text, parts = "".join(message.texts), [*message.parts]
+            if message.kind == "output_text":
+                parts.append(text_part(text, message.annotations, message.logprobs))
+            elif message.kind is not None:
+                parts.append(refusal_part(text))
+            output[message.index] = message_item(message.id, "in_progress", parts)
+        return response
+
     # What the model thinks
 
     def think(self, words: str) -> None:

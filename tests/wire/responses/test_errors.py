@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.core.errors import internal_error, invalid_request
+from gateway.core.errors import UpstreamFault, internal_error, invalid_request
 from gateway.wire.responses.errors import ResponsesErrors, place_of
 
 
@@ -39,3 +39,19 @@ def test_the_body_has_all_four_and_a_stream_is_ended_by_who_writes_it() -> None:
     assert form.last_event(internal_error()).startswith(b"data: ")
     form.failed = lambda error: error.message.encode()
     assert form.last_event(error) == b"no"
+
+
+def test_a_field_that_no_response_has_is_named_as_it_was_sent() -> None:
+    error = invalid_request("no", param="messages", code="unsupported_parameter")
+    assert json.loads(ResponsesErrors().body(error))["error"]["param"] == "messages"
+    said = UpstreamFault(400, "invalid_request_error", "unsupported_parameter", "no", param="max_tokens")
+    assert json.loads(ResponsesErrors().body(said))["error"]["param"] == "max_output_tokens"
+
+
+@pytest.mark.parametrize(("status", "tells"), [(400, False), (404, False), (429, True), (502, True), (504, True)])
+def test_why_targets_were_not_asked_is_said_where_another_might_have_served(status: int, tells: bool) -> None:
+    form = ResponsesErrors()
+    form.left_out = "Others were not asked."
+    message = json.loads(form.body(UpstreamFault(status, "t", "c", "All failed.")))["error"]["message"]
+    assert message == ("All failed. Others were not asked." if tells else "All failed.")
+    assert json.loads(form.body(internal_error()))["error"]["message"] == internal_error().message

@@ -72,3 +72,52 @@ def test_a_stream_says_what_the_whole_says(
             assert "".join(deltas) == item["arguments"]
         elif item["type"] == "message":
             assert "".join(deltas) == "".join(part.get("text", part.get("refusal")) for part in item["content"])
+
+
+def events_of(deltas: list[dict[str, Any]]) -> list[Any]:
+    presenter = ResponsePresenter(FACTS, lambda _: None, streamed=True)
+    written = b"".join(presenter.chunk({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas)
+    written += presenter.end(Usage(1, 0, 1), None)
+    return [json.loads(event.partition(b"\ndata: ")[2]) for event in written.split(b"\n\n") if event]
+
+
+def piece(index: int, arguments: str, *, begins: bool = False) -> dict[str, Any]:
+    head = {"id": f"c{index}", "type": "function"} if begins else {}
+    function = {"arguments": arguments} | ({"name": ("sun", "rain")[index]} if begins else {})
+    return {"tool_calls": [{"index": index, **head, "function": function}]}
+
+
+def test_a_call_has_ended_before_the_next_one_begins() -> None:
+    events = events_of([piece(0, '{"a"', begins=True), piece(0, ":1}"), piece(1, '{"b":2}', begins=True)])
+    steps = [(event["type"].removeprefix("response."), event["output_index"]) for event in events[2:-1]]
+    delta, done = "function_call_arguments.delta", "function_call_arguments.done"
+    one = [("output_item.added", 0), (delta, 0), (delta, 0), (done, 0), ("output_item.done", 0)]
+    assert steps == [*one, ("output_item.added", 1), (delta, 1), (done, 1), ("output_item.done", 1)]
+
+
+def test_calls_whose_pieces_come_in_turns_end_together() -> None:
+    events = events_of(
+        [
+            piece(0, '{"a"', begins=True),
+            piece(1, '{"b"', begins=True),
+            piece(0, ":1}"),
+            piece(1, ":2}"),
+        ]
+    )
+    assert [item["arguments"] for item in events[-1]["response"]["output"]] == ['{"a":1}', '{"b":2}']
+    done = [event["arguments"] for event in events if event["type"] == "response.function_call_arguments.done"]
+    assert sorted(done) == ['{"a":1}', '{"b":2}']
+
+
+def test_nothing_is_told_of_a_call_that_has_ended() -> None:
+    events = events_of([piece(0, '{"a":1}', begins=True), piece(1, '{"b":2}', begins=True), piece(0, " ")])
+    place = {event["item"]["id"]: number for number, event in enumerate(events) if event["type"].endswith("item.done")}
+    for number, event in enumerate(events):
+        if "item_id" in event:
+            assert number < place[event["item_id"]]
+    assert [item["status"] for item in events[-1]["response"]["output"]] == ["completed"] * 2
+
+
+def test_a_placeholder_is_not_taken_for_the_whole() -> None:
+    events = events_of([piece(0, "{}", begins=True), piece(1, '{"b":2}', begins=True), piece(0, '{"a":1}')])
+    assert events[-1]["response"]["output"][0]["arguments"] == '{"a":1}'

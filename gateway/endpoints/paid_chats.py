@@ -1,0 +1,60 @@
+"""Chats by which something is ordered that is paid for: an image, as a rule. They run in jobs, as other orders do."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from gateway.core.jobs.fingerprint import fingerprint
+from gateway.core.types import Route, VirtualKey
+from gateway.endpoints.admission import Admission, marks_of
+from gateway.endpoints.chat_operation import ChatOperation
+from gateway.endpoints.job_wishes import wishes_of
+from gateway.exchange.exchange import Exchange
+from gateway.images.resumed import remembered
+from gateway.jobs.job import Asked
+from gateway.jobs.waiting import Waiting
+from gateway.runtime.off_loop import off_loop
+from gateway.server.client import Client
+from gateway.server.request import Request
+
+NO_ORDER = b"{}"
+"""What is remembered of an order that no task can be made for."""
+
+
+class PaidChats:
+    """Runs chats in jobs, and lets their clients wait for these."""
+
+    def __init__(self, admission: Admission, waiting: Waiting) -> None:
+        self._services = admission.services
+        self._waiting = waiting
+
+    async def answer(
+        self, request: Request, client: Client, operation: ChatOperation, route: Route, key: VirtualKey
+    ) -> None:
+        """Answer a chat: by a job that is joined, or by one of its own."""
+        chat, jobs, marks = operation.chat.request, self._waiting.jobs, marks_of(request)
+        wishes = wishes_of(request, self._waiting.telling.deliveries)
+        if chat.slow:
+            print_ = await off_loop(fingerprint, operation.route, chat.body)
+        else:
+            print_ = fingerprint(operation.route, chat.body)
+        asked = Asked(key.name, key.team, operation.route, chat.model, print_, marks)
+        job = jobs.join(asked)
+        joined = job is not None
+        if job is None:
+            order = NO_ORDER if operation.images is None else remembered(operation.images, request.host)
+            job = jobs.begin(asked, request.id, request.host, stream=operation.stream, order=order)
+            assert job.client is not None
+            job.webhooks |= wishes.webhooks
+            exchange = Exchange(
+                self._services,
+                operation,
+                route,
+                key,
+                job.client,
+                sdk_retry=marks.again,
+                asked=chat.model,
+                job=job,
+            )
+            jobs.run(job, exchange, nullcontext())
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)

@@ -1,0 +1,108 @@
+"""An order for images whose answer is made after a restart: what is remembered of it, and the conversations that bring
+what was bought. Neither the prompt nor a picture is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.core.images.task_model import order_name
+from gateway.core.images.task_order import TaskOrder
+from gateway.core.images.types import ImagesRequest, SourceImage
+from gateway.core.routing.durations import ANY_SHAPE
+from gateway.core.types import Endpoint, Target
+from gateway.images.operation import ImageConversation, ImageOperation, ImageTools
+from gateway.translate.images_to_async import ImagesToAsync
+from gateway.translate.images_to_task import ImagesToTask
+from gateway.translate.present_chat import ChatPresenter
+from gateway.translate.present_images import ImagesPresenter
+from gateway.translate.presenting import Presenter
+
+_REMEMBERED_OPTIONS = ("output_format", "svg")
+"""The options that tell what the pictures in an answer are."""
+
+
+def remembered(operation: ImageOperation, host: str | None) -> bytes:
+    """JSON with what an answer needs. ``host``: that the client asked by."""
+    request = operation.request
+    tasks = operation.parts[0].shared.tasks
+    return orjson.dumps(
+        {
+            "presenter": "chat" if isinstance(operation.presenter, ChatPresenter) else "images",
+            "made_with": operation.presenter.described,
+            "kind": request.kind,
+            "model": request.model,
+            "stream": request.stream,
+            "size": request.size,
+            "quality": request.quality,
+            "options": {name: request.options[name] for name in _REMEMBERED_OPTIONS if name in request.options},
+            "prompt_bytes": len(request.prompt.encode("utf-8", "replace")),
+            "sources": len(request.images) + (request.mask is not None),
+            "images": max(part.images for part in operation.parts),
+            "tasks": {name: [order.size, order.results] for name, order in tasks.items()},
+            "host": host,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ResumedOrder:
+    """What was remembered. ``host``: that the client asked by. ``operation``: makes the answer of what was brought."""
+
+    operation: ImageOperation
+    tools: ImageTools
+    host: str | None
+    images: int
+    tasks: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, order: bytes, route: str, tools: ImageTools) -> ResumedOrder:
+        """Raises ValueError, KeyError, TypeError for what no gateway has remembered."""
+        known = orjson.loads(order)
+        request = ImagesRequest(
+            kind=known["kind"],
+            model=known["model"],
+            prompt="?" * known["prompt_bytes"],
+            size=known["size"],
+            quality=known["quality"],
+            stream=known["stream"],
+            images=(SourceImage(),) * known["sources"],
+            options=known["options"],
+        )
+        presenter: Presenter
+        if known["presenter"] == "chat":
+            presenter = ChatPresenter(**known["made_with"])
+        else:
+            presenter = ImagesPresenter(request, **known["made_with"])
+        operation = ImageOperation(route, request, presenter, ())
+        return cls(operation, tools, known["host"], known["images"], known["tasks"])
+
+    def conversation(self, task_id: str, target: Target, endpoint: Endpoint) -> ImageConversation:
+        """What brings the pictures of a task that was made."""
+        tools, presenter = self.tools, self.operation.presenter
+        context = tools.context(target, endpoint, ANY_SHAPE)
+        if target.operation == "images_async":
+            return ImagesToAsync(
+                self.operation.request,
+                context,
+                presenter=presenter,
+                points_per_usd=tools.points_per_usd,
+                jitter=tools.jitter,
+                webhook=None,
+                made=task_id,
+            )
+        size, results = self.tasks.get(order_name(target), (None, ()))
+        return ImagesToTask(
+            TaskOrder(target.model, "", {}, size=size, results=tuple(results)),
+            context,
+            n=self.images,
+            presenter=presenter,
+            points_per_usd=tools.points_per_usd,
+            jitter=tools.jitter,
+            webhook=None,
+            made=task_id,
+        )
