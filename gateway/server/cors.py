@@ -25,6 +25,7 @@ EXPOSED = (
     "x-gateway-attempts",
     "x-gateway-cost-usd",
     "x-gateway-note",
+    "x-gateway-job",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
