@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.core.jobs.fingerprint import fingerprint
-from gateway.core.types import CostClass, Route, VirtualKey
+from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
+from gateway.endpoints.paid_chats import is_paid
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
 from gateway.endpoints.responses.failover import beside, last_events, together
@@ -39,12 +40,6 @@ class _AsChat:
     route: Route
     tool: PictureTool | None
     background: bool
-
-    @property
-    def is_paid(self) -> bool:
-        """Whether what it orders is paid for apiece."""
-        targets = self.route.targets
-        return bool(targets) and targets[0].cost_class is CostClass.PAID
 
 
 @dataclass(slots=True)
@@ -100,7 +95,7 @@ class CreateResponse:
         as_chat = partial(self._as_chat, request, client, document, key)
         waited_for = not document.fields.get("background")
         chat = await beside(relayed, form, as_chat, waited_for=waited_for)
-        if waited_for and (_may_buy_pictures(document) or (chat is not None and chat.is_paid)):
+        if waited_for and (_may_buy_pictures(document) or (chat is not None and is_paid(chat.route))):
             await self._answer_in_a_job(request, client, document, key, relayed, chat)
         else:
             await self._answer(request, client, form, key, relayed, chat)
