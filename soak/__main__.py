@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import httpx2
 
-from soak import budget, kills, steady
+from soak import budget, kills, resends, steady
 from soak.process import SoakError
 from soak.report import Report, progress
 
@@ -51,6 +51,8 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, folder: Path) -> Coroutine[Any, Any, Report]:
+    if options.command == "kills" and options.resend:
+        return resends.run(folder, options.count, options.seed)
     if options.command == "kills":
         return kills.run(folder, options.count, options.seed)
     if options.command == "budget":
@@ -64,6 +66,7 @@ def _options() -> argparse.Namespace:
     killing = commands.add_parser("kills", help="SIGKILL at random moments under mixed load")
     killing.add_argument("--count", type=int, default=1000, metavar="N", help="default: 1000")
     killing.add_argument("--seed", type=int, default=random.randrange(10**6), help="default: any")
+    killing.add_argument("--resend", action="store_true", help="by clients that send again what they were not answered")
     crowd = commands.add_parser("budget", help="parallel requests from several processes on small budgets")
     crowd.add_argument("--requests", type=int, default=2000, metavar="N", help="a multiple of 8; default: 2000")
     traffic = commands.add_parser("steady", help="the same traffic for a long time")

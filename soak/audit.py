@@ -48,7 +48,8 @@ class Attempt:
 class Row:
     """A row of the ledger: intent, settlement and correction. ``marker``: its request id. Amounts are nano-dollars.
 
-    ``state``: ``open`` without a settlement. ``corrected``: the correction's state and charge.
+    ``state``: ``open`` without a settlement. ``corrected``: the correction's state and charge. ``paid_by``: the id of
+    the row that paid for it, if it joined another.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Row:
     reserved: int
     attempts: tuple[Attempt, ...] = ()
     corrected: tuple[str, int] | None = None
+    paid_by: str | None = None
 
     @property
     def standing(self) -> str:

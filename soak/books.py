@@ -17,7 +17,7 @@ from soak.audit import Attempt, Row
 
 _ROWS = """
 SELECT i.rowid, i.id, i.request_id, i.key, coalesce(s.state, 'open'), coalesce(s.confidence, ''),
-    coalesce(s.charged, 0), i.reserved, coalesce(s.attempts, '[]'), c.state, c.charged
+    coalesce(s.charged, 0), i.reserved, coalesce(s.attempts, '[]'), c.state, c.charged, i.paid_by
 FROM intents AS i
 LEFT JOIN settlements AS s ON s.id = i.id
 LEFT JOIN corrections AS c ON c.id = i.id
@@ -50,10 +50,11 @@ def _row(
     attempts: str,
     corrected: str | None,
     corrected_charge: int | None,
+    paid_by: str | None,
 ) -> Row:
     tried = tuple(Attempt(one["endpoint"], one["outcome"], one["cost"], one["reason"]) for one in json.loads(attempts))
     correction = None if corrected is None else (corrected, corrected_charge or 0)
-    return Row(id, marker, key, state, confidence, charged, reserved, tried, correction)
+    return Row(id, marker, key, state, confidence, charged, reserved, tried, correction, paid_by)
 
 
 def charged(folder: Path) -> Mapping[str, int]:

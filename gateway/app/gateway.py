@@ -23,6 +23,7 @@ from gateway.app.image_results import build_image_results, surroundings, tell_of
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
+from gateway.app.learned_durations import KeptDurations, learned_figures
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
@@ -31,7 +32,7 @@ from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
 from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
-from gateway.app.store_care import look_after, tell_of_opening, watch_place
+from gateway.app.store_care import start_care, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -49,6 +50,7 @@ from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.images import ImagesEndpoint
+from gateway.endpoints.jobs import JobRoutes
 from gateway.endpoints.messages import CountTokensEndpoint, MessagesEndpoint
 from gateway.endpoints.models import model_routes
 from gateway.endpoints.relays import RELAY_PATHS, RelayEndpoint
@@ -100,28 +102,25 @@ class Gateway:
         self._load = load
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
+        now = services.clock.monotonic
         self._authenticator = Authenticator(
-            keyring.find,
-            self._requires_key,
-            AuthThrottle(),
-            services.clock.monotonic,
-            services,
-            keyring.former,
+            keyring.find, self._requires_key, AuthThrottle(), now, services, keyring.former
         )
-        self._admin_door = AdminDoor(services, self._authenticator.address, services.clock.monotonic)
+        self._admin_door = AdminDoor(services, self._authenticator.address, now)
         self._door = Admission(services, self._authenticator)
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
         services.snapshot.states.doubt = KeyChecks(services).doubt
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
-        self._secrets = set(config.secrets)
-        self._upstream_hosts = set(config.upstream_hosts)
+        self._secrets, self._upstream_hosts = set(config.secrets), set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._response_places = build_places(services, store)
         self._paid_work = PaidWork(config, services, store)
         self._waiting = self._paid_work.waiting
-        self._lag = 0.0
-        self._leaving = False
+        self._learned = KeptDurations(services, store.durations)
+        services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
+        self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
 
@@ -165,7 +164,7 @@ class Gateway:
             refused, findings = await look_at_keys(config, store.teams, keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
-            await services.budgets.load()
+            await asyncio.gather(services.budgets.load(), gateway._learned.start())
             await gateway._paid_work.take_up()
             await gateway._listen()
         except BaseException:
@@ -179,8 +178,7 @@ class Gateway:
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
-        services.tasks.spawn(look_after(store, log), "store")
-        services.tasks.spawn(watch_place(store, log), "store-place")
+        start_care(store, log, services.tasks)
         if ask_for_models:
             gateway._model_lists.start()
             gateway._key_probe.start(config.upstreams.values())
@@ -225,6 +223,8 @@ class Gateway:
         states.adopt(services.snapshot.states)
         self._model_lists.configure(config)
         self._keyring.configure(config.keys)
+        services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
@@ -233,6 +233,7 @@ class Gateway:
         services.snapshot = self._snapshots.take(config, states, self._model_lists.lists, refused_teams)
         self.config = config
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
+        self._paid_work.configure(config)
         services.budgets.configure(budget_settings(config))
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
@@ -264,11 +265,10 @@ class Gateway:
     async def close(self, timeout: float = 5.0) -> None:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
-        await self.services.budgets.alerts.close()
-        await self._responses.written()
-        await self._response_places.written()
-        await self._waiting.jobs.written()
+        await asyncio.gather(self.services.budgets.alerts.close(), self._paid_work.deliveries.close())
+        await asyncio.gather(self._responses.written(), self._response_places.written(), self._paid_work.written())
         await self.services.tasks.cancel_all()
+        await self._learned.write()
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()
@@ -285,6 +285,7 @@ class Gateway:
                 **model_routes(self._authenticator, self._model_lists.listing, services.budgets.requires_price),
                 **response_routes(self._door, self._responses, self._response_places, self._waiting),
                 **read_task_routes(self._door),
+                **JobRoutes(self._door, self._waiting).routes,
                 **kept_image_routes(self._images.open),
                 **webhook_routes(services, services.wakeups.waits, services.wakeups.give),
                 **front_page_routes(__version__, listed),
@@ -313,11 +314,11 @@ class Gateway:
 
     def _buying_routes(self) -> OwnRoutes:
         """What buys something."""
-        door = self._door
+        door, places = self._door, self._response_places
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, self._waiting)},
-            MESSAGES_PATH: {"POST": MessagesEndpoint(door)},
-            COUNT_PATH: {"POST": CountTokensEndpoint(door)},
+            MESSAGES_PATH: {"POST": MessagesEndpoint(door, places)},
+            COUNT_PATH: {"POST": CountTokensEndpoint(door, places)},
             **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
             **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},
             TASKS: {"POST": CreateTask(door, self._waiting)},
@@ -336,6 +337,7 @@ class Gateway:
                 self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(self._store, services),
+            deliveries=self._paid_work.deliveries,
             reload=self.reread,
         )
 
@@ -368,6 +370,8 @@ class Gateway:
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+            cache_bytes=self.services.answers.size,
+            learned=learned_figures(self.services),
             jobs=self._waiting.jobs.running,
         )
 

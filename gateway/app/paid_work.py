@@ -1,4 +1,6 @@
-"""The paid work of a running gateway: its jobs, what waits for them, and what corrects the books of them."""
+"""The paid work of a running gateway: its jobs, what waits for them and is told of them, and what corrects the books of
+them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,10 @@ from gateway.config import Config
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.jobs.answers import AnswerFiles
+from gateway.jobs.deliveries import Deliveries
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.resuming import Resuming
+from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
 from gateway.stores.base import Store
 
@@ -16,22 +20,38 @@ FOLDER = "jobs"
 
 
 class PaidWork:
-    """``waiting``: lets connections wait for jobs, and has them all."""
+    """``waiting``: lets connections wait for jobs, and has them all. ``deliveries``: tells webhooks of their ends."""
 
     def __init__(self, config: Config, services: Services, store: Store) -> None:
         files = AnswerFiles(config.images.dir / FOLDER, config.images.keep_max)
         self._services = services
         self._jobs = Jobs(services, store.jobs, files)
         self._reconciler = Reconciler(services, resolved=self._resolved)
-        self.waiting = Waiting(services, self._jobs)
+        self.deliveries = Deliveries(
+            store.deliveries, services.pool, services.clock, services.randomness, services.log, services.tasks
+        )
+        self.configure(config)
+        self._telling = JobTelling(self._jobs, self.deliveries, services.clock)
+        self.waiting = Waiting(services, self._jobs, self._telling)
+
+    def configure(self, config: Config) -> None:
+        """From now on the webhooks of this configuration are told."""
+        webhooks = {name: (webhook.url, webhook.secret) for name, webhook in config.webhooks.items()}
+        self.deliveries.configure(webhooks, config.outward)
 
     async def take_up(self) -> None:
-        """Take up what an earlier process left under way; begin to ask what became of what is unknown, and to forget
-        what is old. Raises StoreError.
+        """Take up what an earlier process left under way, and what webhooks are still to be told; begin to ask what
+        became of what is unknown, and to forget what is old. Raises StoreError.
         """
         await Resuming(self._services, self._jobs, self._reconciler).begin()
+        await self._telling.restore()
+        self.deliveries.start()
         self._services.tasks.spawn(self._reconciler.run(), "reconciler")
         self._services.tasks.spawn(self._jobs.watch(), "jobs-age-out")
+
+    async def written(self) -> None:
+        """Return once what waits is written, or could not be."""
+        await self._jobs.written()
 
     def _resolved(self, exchange: str, charged: int) -> None:
         self._services.budgets.resolve(exchange, charged)

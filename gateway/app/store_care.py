@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.base import Store
 from gateway.telemetry.log import Log
 
@@ -22,6 +23,12 @@ def tell_of_opening(store: Store, log: Log) -> None:
         log.warning("ledger_recovered", unknown=store.recovered, advice="piapi-gateway ledger held")
     if store.booked_late:
         log.warning("ledger_booked_late", settlements=store.booked_late)
+
+
+def start_care(store: Store, log: Log, tasks: TrackedTasks) -> None:
+    """Look after the store from now on, and watch its place."""
+    tasks.spawn(look_after(store, log), "store")
+    tasks.spawn(watch_place(store, log), "store-place")
 
 
 async def look_after(store: Store, log: Log) -> None:

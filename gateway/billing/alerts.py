@@ -25,9 +25,6 @@ Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/st
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -39,26 +36,21 @@ import orjson
 from gateway.core.chance import Randomness
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError, StoreError
-from gateway.core.outcomes.retry_after import parse_retry_after
 from gateway.core.pricing.budget_accounts import Crossing
 from gateway.core.pricing.budget_errors import Exceeded, Holder
 from gateway.core.pricing.calendar import BudgetPeriod, iso_time
 from gateway.core.pricing.prices import format_usd
 from gateway.core.signing import signing_key
+from gateway.core.webhooks import PAUSES, Failure, failure_of, pause_before, signed_headers
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
-from gateway.stores.base import AlertRecords
+from gateway.stores.alert_records import AlertRecords
 from gateway.stores.records import AlertState, KnownAlerts, StoredAlert
 from gateway.telemetry.log import Log
 from gateway.upstream.pool import ConnectionPool
 
 if TYPE_CHECKING:
-    from gateway.billing.alert_client import AlertClient
-
-PAUSES = (5.0, 30.0, 120.0, 600.0)
-"""Seconds before each further try, a little more by chance. A receiver that asks for a longer rest gets it."""
-
-LONGEST_PAUSE = 900.0
+    from gateway.upstream.webhook_client import WebhookClient
 
 MOST_PENDING = 256
 """Alerts that are not delivered yet; what comes beyond is dropped, and the log says so."""
@@ -85,15 +77,6 @@ class Alert:
     id: str
     body: bytes
     subject: dict[str, str | int]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a try did not deliver. ``rest``: seconds the receiver asked for. ``final``: it wants no more of them."""
-
-    trouble: str
-    rest: float = 0.0
-    final: bool = False
 
 
 class AlertSender:
@@ -124,7 +107,7 @@ class AlertSender:
         self._closing = False
         self._records: AlertRecords | None = None
         self._pool = pool
-        self._client: AlertClient | None = None
+        self._client: WebhookClient | None = None
 
     def configure(self, url: str, secret: str, options: ConnectionOptions = DIRECT) -> None:
         """Send to ``url`` from now on, or nothing if it is empty. Alerts under way stay on theirs.
@@ -136,9 +119,9 @@ class AlertSender:
         self._webhook = Webhook(url, signing_key(secret)) if url else None
         if self._webhook is not None:
             if self._client is None:
-                from gateway.billing.alert_client import AlertClient  # a twelfth of the start, which most need not
+                from gateway.upstream.webhook_client import WebhookClient  # a twelfth of the start, which most need not
 
-                self._client = AlertClient(self._pool)
+                self._client = WebhookClient(self._pool)
             self._client.connect_by(options)
 
     def keep_in(self, records: AlertRecords) -> None:
@@ -255,8 +238,7 @@ class AlertSender:
                 await self._end(alert.id, "failed")
             if final or self._closing:
                 return False
-            pause = PAUSES[tries - 1] * (1 + self._randomness.random() / 5)
-            await self._rest(max(pause, min(failure.rest, LONGEST_PAUSE)))
+            await self._rest(pause_before(tries, failure, self._randomness.random()))
 
     async def _rest(self, seconds: float) -> None:
         """Sleep so that ``close`` knows."""
@@ -272,26 +254,12 @@ class AlertSender:
         """One try. Anything but a 2xx is a failure; no redirect is followed, and no body is read."""
         webhook = alert.webhook
         seconds = self._clock.wall_ns() // 1_000_000_000
-        headers = {
-            "webhook-id": alert.id,
-            "webhook-timestamp": str(seconds),
-            "webhook-signature": signature(webhook.key, alert.id, seconds, alert.body),
-        }
         assert self._client is not None
+        headers = signed_headers(webhook.key, alert.id, seconds, alert.body)
         status, rest = await self._client.post(webhook.url, alert.body, headers)
-        if not status:
-            return Failure(rest or "")
-        if 200 <= status < 300:
-            return None
         if status == 410 and self._webhook == webhook:
             self._webhook = None  # the receiver has done with us, as the specification has it; a reload asks again
-        return Failure(f"status {status}", parse_retry_after(rest, wall_seconds=seconds) or 0.0, status == 410)
-
-
-def signature(key: bytes, id: str, seconds: int, body: bytes) -> str:
-    """``v1,<base64>``: a symmetric signature over the id, the time of the try and the body."""
-    signed = hmac.new(key, f"{id}.{seconds}.".encode() + body, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(signed).decode('ascii')}"
+        return failure_of(status, rest, seconds)
 
 
 def crossing_body(crossing: Crossing, wall_ns: int) -> bytes:

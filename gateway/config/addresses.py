@@ -90,6 +90,17 @@ def link(value: object) -> str:
     return split.geturl().rstrip("/")
 
 
+def receiver(value: object) -> str:
+    """The URL of a webhook's receiver: https, or http on this machine."""
+    split = _web_address(value, "https://hooks.example.com/jobs", query=True)
+    host = split.hostname or ""
+    address = _address(host)
+    here = host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
+    if split.scheme != "https" and not here:
+        raise ValueError("expected https: what goes to another machine in the clear can be read on the way")
+    return split.geturl()
+
+
 def host_pattern(value: object) -> str:
     """A host name; ``*.`` before it stands for every host below it, ``*`` alone for every host."""
     host = value.lower() if isinstance(value, str) else ""

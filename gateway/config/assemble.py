@@ -29,7 +29,9 @@ from gateway.config.settings import (
     Limits,
     LogConfig,
     ResponsesConfig,
+    RoutingConfig,
     Team,
+    WebhookConfig,
 )
 from gateway.config.upstreams import build_upstreams
 from gateway.core.connection_options import ConnectionOptions, Proxy
@@ -46,12 +48,10 @@ SHORT_KEY = 16
 
 def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, environ: Mapping[str, str]) -> Config:
     """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used.
-
     ``own``: the models of the user's own catalogue.
     """
     sections, admin = user.sections, _admin(user, builtin)
-    _check_listeners(user, admin)
-    _check_dependencies(user)
+    _check(user, admin)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
     upstreams = build_upstreams(user, builtin, connections)
@@ -86,7 +86,9 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         failover=_failover(sections),
         images=_images(sections, folder),
         responses=ResponsesConfig(**sections.responses.model_dump()),
+        webhooks=_webhooks(sections),
         jobs=JobsConfig(**sections.jobs.model_dump()),
+        routing=RoutingConfig(**sections.routing.model_dump()),
         outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),
@@ -105,10 +107,20 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
     )
 
 
+def _webhooks(sections: FileSection) -> Mapping[str, WebhookConfig]:
+    return MappingProxyType({name: WebhookConfig(one.url, one.secret) for name, one in sections.webhooks.items()})
+
+
 def _admin(user: Layer, builtin: Layer) -> AdminConfig:
     admin = user.sections.admin
     key = builtin.sections.admin.key if admin.key is None else admin.key
     return AdminConfig(admin.listen, key or "", admin.open_metrics)
+
+
+def _check(user: Layer, admin: AdminConfig) -> None:
+    """The rules that bind one setting to another."""
+    _check_listeners(user, admin)
+    _check_dependencies(user)
 
 
 def _check_listeners(user: Layer, admin: AdminConfig) -> None:
@@ -127,14 +139,23 @@ def _check_dependencies(user: Layer) -> None:
     sections = user.sections
     if sections.budget_alerts.webhook and not sections.budget_alerts.secret:
         user.report(("budget_alerts", "secret"), "a secret is needed to sign what goes to the webhook")
-    try:
-        signing_key(sections.budget_alerts.secret)
-    except ValueError as error:
-        user.report(("budget_alerts", "secret"), str(error))
+    elif sections.budget_alerts.secret:
+        _check_signing(user, ("budget_alerts", "secret"), sections.budget_alerts.secret)
+    for name, webhook in sections.webhooks.items():
+        _check_signing(user, ("webhooks", name, "secret"), webhook.secret)
     if sections.webhook_secret and not sections.images.public_url:
         user.report(("webhook_secret",), "PiAPI can only call back if images.public_url says where; set it too")
     if sections.failover.breaker.eject > sections.failover.breaker.eject_max:
         user.report(("failover", "breaker", "eject_max"), "must not be shorter than eject")
+
+
+def _check_signing(user: Layer, location: Location, secret: str) -> None:
+    if not secret:
+        user.report(location, "a secret is needed to sign what goes to the webhook")
+    try:
+        signing_key(secret)
+    except ValueError as error:
+        user.report(location, str(error))
 
 
 def _virtual_keys(user: Layer, admin_key: str, upstreams: Mapping[str, Upstream]) -> tuple[VirtualKey, ...]:
@@ -250,6 +271,7 @@ def _secrets(sections: FileSection, admin: AdminConfig, upstreams: dict[str, Ups
     """Every value that must never be shown."""
     found = {admin.key, sections.webhook_secret, sections.budget_alerts.secret}
     found.update(section.key for section in sections.keys.values())
+    found.update(webhook.secret for webhook in sections.webhooks.values())
     found.update(credential.value for upstream in upstreams.values() for credential in upstream.credentials)
     found.update(passwords(sections.store), passwords(sections.shared_state))
     return frozenset(found - {""})

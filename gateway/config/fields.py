@@ -77,6 +77,7 @@ Zone = Annotated[tzinfo, Read(values.time_zone, "IANA time zone")]
 Listen = Annotated[HostPort, Read(addresses.host_port, "HOST:PORT")]
 EndpointUrl = Annotated[Endpoint, Read(addresses.endpoint, "http or https URL")]
 Link = Annotated[str, Read(addresses.link, "http or https URL, or empty")]
+ReceiverUrl = Annotated[str, Read(addresses.receiver, "https URL, or http on loopback")]
 HostPattern = Annotated[str, Read(addresses.host_pattern, "host name, *. before it for every host below; or *")]
 HostName = Annotated[str, Read(addresses.host_name, "host name or address")]
 Origin = Annotated[str, Read(addresses.origin, "origin, SCHEME://HOST[:PORT]")]
@@ -103,7 +104,10 @@ class Section(BaseModel):
     the file); scripts/docs refuses a key that lacks one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    # Deferred: a section is part of the document's validator, and needs none of its own.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
     def __repr__(self) -> str:
         """Without the values: some are secrets."""

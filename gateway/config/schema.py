@@ -41,7 +41,9 @@ from gateway.config.fields import (
     whole,
 )
 from gateway.config.key_schema import AlertsSection, KeySection, TeamSection
+from gateway.config.routing_schema import RoutingSection
 from gateway.config.upstream_schema import ModelSection, UpstreamSection
+from gateway.config.webhook_schema import WebhookSection
 
 
 class AdminSection(Section):
@@ -344,6 +346,9 @@ class FileSection(Section):
     budget_alerts: AlertsSection = Field(
         default=AlertsSection(), description="Where budgets that are nearly used up are told."
     )
+    webhooks: dict[Name, WebhookSection] = Field(
+        default={}, description="Receivers that are told how jobs end, by the name that clients choose one by."
+    )
     allow_unpriced: Boolean = Field(
         default=False,
         description="Whether a key with a budget may use a model whose price is unknown, while anything is left of the "
@@ -366,6 +371,7 @@ class FileSection(Section):
         default={}, description="Virtual keys kept in the file."
     )
     failover: FailoverSection = Field(default=FailoverSection(), description="How far a request is carried on.")
+    routing: RoutingSection = Field(default=RoutingSection(), description="Where a request begins.")
     images: ImagesSection = Field(default=ImagesSection(), description="Kept and fetched images.")
     responses: ResponsesSection = Field(default=ResponsesSection(), description="Kept answers of the Responses API.")
     jobs: JobsSection = Field(default=JobsSection(), description="Paid work that has a life of its own.")

@@ -12,6 +12,7 @@ from typing import Literal
 from gateway.config.addresses import HostPort
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.flux_catalogue import FluxFacts
+from gateway.core.route_rules import Prefer
 from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualKey
 
 SQLITE = "sqlite:///"
@@ -71,6 +72,14 @@ class BudgetAlerts:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """A receiver that is told how jobs end. ``url``: may hold a secret in its path. ``secret``: signs what is sent."""
+
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ImagesConfig:
     """The images that the gateway keeps and fetches.
 
@@ -107,6 +116,18 @@ class JobsConfig:
 
     keep: float = 3600.0
     join: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingConfig:
+    """Where requests begin, as far as their model does not say it itself.
+
+    ``learn``: whether it is learned how long orders take. ``half_life``: seconds after which one counts half.
+    """
+
+    learn: bool = True
+    half_life: float = 7 * 86400.0
+    prefer: Prefer = "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +226,9 @@ class Config:
     default_route: tuple[Upstream, ...] = ()
     default_models: Mapping[str, str] = field(default_factory=dict)
     responses: ResponsesConfig = ResponsesConfig()
+    webhooks: Mapping[str, WebhookConfig] = field(default_factory=dict)
     jobs: JobsConfig = JobsConfig()
+    routing: RoutingConfig = RoutingConfig()
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT

@@ -35,9 +35,11 @@ class GatewayError(Exception):
         ``retry_after`` it never should; ``should_retry`` combines the two.
     ``detail``: what the operator's log says in place of the message; empty for the message itself. Set by who raises
         it, where the message must not be logged or the log may say more than the client.
+    ``at_once``: whether a ``retry_after`` of 0 is meant, and not a short moment.
     """
 
     source = "gateway"
+    at_once = False
 
     def __init__(
         self,
@@ -223,7 +225,7 @@ def not_made_here(kind: str, id: str, param: str) -> ClientError:
     match kind:
         case "file":
             return _missing("file_not_found", message, param)
-        case "response":
+        case "response" | "message":
             return _missing("response_not_found", message, param)
         case "conversation":
             return _missing("conversation_not_found", message, param)

@@ -16,7 +16,9 @@ from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.resumed import remembered
@@ -59,7 +61,7 @@ class ImagesEndpoint:
         admission, services, jobs = self._admission, self._admission.services, self._waiting.jobs
         with ExitStack() as held:
             key = admission.authenticate(request)
-            marks = marks_of(request)
+            marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries, may_be_async=True)
             order, print_, lease = await self._read(request, key.name)
             held.callback(lease.release)
             key = admission.recheck(request, key)
@@ -68,6 +70,7 @@ class ImagesEndpoint:
             job = jobs.join(asked)
             if job is None:
                 operation, route, order = await self.operation(order, key)
+                route = preferred(request, route)
                 copies = HELD_TIMES + len(operation.parts)
                 if not lease.grow(copies * sum(len(image.data) for image in order.images)):
                     raise gateway_overloaded()
@@ -77,11 +80,12 @@ class ImagesEndpoint:
                 memory = remembered(operation, request.host)
                 job = jobs.begin(asked, request.id, request.host, stream=order.stream, order=memory)
                 assert job.client is not None
+                job.webhooks |= wishes.webhooks
                 exchange = Exchange(
                     services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
                 )
                 jobs.run(job, exchange, held.pop_all())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     async def operation(self, order: ImagesRequest, key: VirtualKey) -> tuple[ImageOperation, Route, ImagesRequest]:
         """An order as an operation, its route at its prices, and the order with its pictures and its model's own name.

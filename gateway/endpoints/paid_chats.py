@@ -1,4 +1,4 @@
-"""Chats by which something paid is ordered, an image as a rule: they run in jobs, as other such orders do."""
+"""Chats by which something is ordered that is paid for: an image, as a rule. They run in jobs, as other orders do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import CostClass, Route, VirtualKey
 from gateway.endpoints.admission import Admission, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.exchange.exchange import Exchange, Operation
 from gateway.images.operation import ImageOperation
 from gateway.images.resumed import remembered
@@ -59,6 +60,7 @@ class PaidChats:
     ) -> None:
         """Answer a chat: by a job that is joined, or by one of its own."""
         jobs, marks = self._waiting.jobs, marks_of(request)
+        wishes = wishes_of(request, self._waiting.telling.deliveries)
         if chat.slow:
             print_ = await off_loop(fingerprint, operation.route, chat.body)
         else:
@@ -70,6 +72,7 @@ class PaidChats:
             order = NO_ORDER if chat.images is None else remembered(chat.images, request.host)
             job = jobs.begin(asked, request.id, request.host, stream=operation.stream, order=order)
             assert job.client is not None
+            job.webhooks |= wishes.webhooks
             exchange = Exchange(
                 self._services,
                 operation,
@@ -81,4 +84,4 @@ class PaidChats:
                 job=job,
             )
             jobs.run(job, exchange, nullcontext())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)

@@ -18,13 +18,16 @@ from gateway.core.images.task_model import price_each, priced
 from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
+from gateway.core.routing.durations import OrderShape
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_task, refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
 from gateway.jobs.job import Asked
@@ -78,7 +81,7 @@ class TaskOperation:
         tools = self.tools
         return TaskRelay(
             orjson.dumps({**self.body, "model": target.model}),
-            tools.context(target, endpoint),
+            tools.context(target, endpoint, self.shape(target)),
             images=self.images,
             points_per_usd=tools.points_per_usd,
             jitter=tools.jitter,
@@ -90,6 +93,11 @@ class TaskOperation:
 
     def wishes(self, target: Target) -> OwnWishes:
         return no_wishes(target)
+
+    def shape(self, target: Target) -> OrderShape:
+        sides = [self.body["input"].get(side) for side in ("width", "height")]
+        size = "x".join(map(str, sides)) if all(type(one) is int for one in sides) else None
+        return OrderShape.of(size, self.body["task_type"], self.images)
 
     def stake(self, target: Target) -> int | None:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)
@@ -120,7 +128,7 @@ class CreateTask:
     async def __call__(self, request: Request, client: Client) -> None:
         admission, services, jobs = self._admission, self._admission.services, self._waiting.jobs
         key = admission.authenticate(request)
-        marks = marks_of(request)
+        marks, wishes = marks_of(request), wishes_of(request, self._waiting.telling.deliveries)
         raw = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
         body, print_ = await read_long(services, key.name, raw, _parse)
         key = admission.recheck(request, key)
@@ -131,19 +139,20 @@ class CreateTask:
             await check_task(body["input"], key, services)
             refuse_foreign_ids(ids_in_fields(body["input"]))
             route = self._route(model, body["task_type"], key)
-            images, times, route = self._priced(route, body)
+            images, times, route = self._priced(preferred(request, route), body)
             operation = TaskOperation(body, images, services.snapshot.image_orders.tools, len(raw), times)
             job = jobs.join(asked)  # an equal one may have come meanwhile
         joined = job is not None
         if job is None:
             job = jobs.begin(asked, request.id, request.host, stream=False)
             assert job.client is not None
+            job.webhooks |= wishes.webhooks
             # The client has its answer as soon as there is a task; the exchange follows that beyond.
             exchange = Exchange(
                 services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
             )
             jobs.run(job, exchange, nullcontext())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, int, Route]:
         """How many pictures a task makes, how many times their price it may cost, and its route at the price of one.

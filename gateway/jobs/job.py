@@ -17,6 +17,7 @@ from gateway.core.headers import Headers
 from gateway.core.jobs.job_state import AFTER, JobState, is_over
 from gateway.core.jobs.joining import Marks
 from gateway.exchange.stand_in import StandInClient
+from gateway.jobs.job_errors import error_from, outcome_unknown
 from gateway.stores.job_records import StoredJob
 
 Admitted = Callable[["Job", ExchangeRecord], Awaitable[None]]
@@ -69,7 +70,7 @@ class JobClient(StandInClient):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Job:
-    """One job. Implements ``core.jobs.joining.Joinable`` and ``exchange.exchange.ExchangeJob``.
+    """One job. Implements ``core.jobs.joining.Joinable`` and ``exchange.job.ExchangeJob``.
 
     ``client``: where its answer is collected; None once it lies in the store alone. ``running``: the task that runs its
     exchange, or brings it to its end after a restart; None for one that ended before this process.
@@ -79,6 +80,9 @@ class Job:
     ``detached``: no client need wait for it: it was asked for so, or a client that waits no longer comes again.
     ``order``: JSON, what an answer needs that is made after a restart.
     ``expected``: seconds that it is expected to take; None where nothing is known.
+    ``begun``: set once it is let in, or refused; ``finished``: once it has ended. ``webhooks``: those that are told of
+    its end; ``announced``: that was done. ``forgotten``: its client wants to hear no more of it, and what is under way
+    goes on.
     """
 
     id: str
@@ -108,6 +112,11 @@ class Job:
     waiters: set[Waiter] = field(default_factory=set)
     owner_left: bool = False
     delivered: bool = False
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    webhooks: set[str] = field(default_factory=set)
+    forgotten: bool = False
+    announced: bool = False
 
     @property
     def over(self) -> bool:
@@ -117,6 +126,11 @@ class Job:
     def left(self) -> bool:
         """No client waits for it that began it, or had its answer."""
         return self.owner_left
+
+    @property
+    def gone(self) -> bool:
+        """The client that began it left, and was not told to come again."""
+        return self.owner_left and not self.detached
 
     @property
     def taken(self) -> bool:
@@ -134,6 +148,9 @@ class Job:
         """Go over into another state, if one may follow on this."""
         if state in AFTER[self.state]:
             self.state = state
+            self.begun.set()
+            if self.over:
+                self.finished.set()
 
     async def admitted(self, record: ExchangeRecord) -> None:
         """Return once the job is in the store. Raises errors.ledger_unavailable()."""
@@ -188,6 +205,32 @@ class Job:
             order=self.order,
             error=error,
         )
+
+
+def taken_up(stored: StoredJob) -> Job:
+    """A job of an earlier process: its clients have left."""
+    error = None if stored.error is None else error_from(stored.error)
+    return Job(
+        id=stored.id,
+        key=stored.key,
+        team=stored.team,
+        route=stored.route,
+        model=stored.model,
+        fingerprint=stored.fingerprint,
+        idempotency=stored.idempotency,
+        request_id=stored.request_id,
+        stream=stored.stream,
+        created_ns=stored.created_ns,
+        exchange=stored.exchange,
+        state=stored.state,
+        ended_ns=stored.ended_ns,
+        told=stored.told,
+        purchased=stored.purchased,
+        cost=stored.cost,
+        order=stored.order,
+        error=outcome_unknown() if stored.state == "unknown" and error is None else error,
+        owner_left=stored.left or stored.ended_ns is None,
+    )
 
 
 def lasting_pieces(pieces: Sequence[bytes], *, pictures: bool) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from gateway.core.errors import GatewayError, GatewayFault, UpstreamFault
+from gateway.core.errors import ClientError, GatewayError, GatewayFault, UpstreamFault
 
 
 def error_json(error: GatewayError) -> bytes:
@@ -26,6 +26,30 @@ def error_from(kept: bytes) -> GatewayError:
     fields = orjson.loads(kept)
     made = UpstreamFault if fields["source"] == "upstream" else GatewayFault
     return made(fields["status"], fields["type"], fields["code"], fields["message"], param=fields["param"])
+
+
+def still_running(job: str) -> GatewayFault:
+    """504: the client's time is nearly over, and its paid work goes on: sent again, it waits for that."""
+    error = GatewayFault(
+        504,
+        "timeout_error",
+        "still_running",
+        f"This is still being made, as job {job}. The same request sent again waits for it and buys nothing more; "
+        f"GET /v1/jobs/{job} tells how it is.",
+        retry_after=0.0,
+    )
+    error.at_once = True
+    return error
+
+
+def job_cancelled() -> ClientError:
+    """409: another request of the same key cancelled the job that this one waits for."""
+    return ClientError(
+        409,
+        "invalid_request_error",
+        "job_cancelled",
+        "The job that this request waited for was cancelled by DELETE /v1/jobs. Nothing was bought.",
+    )
 
 
 def outcome_unknown() -> UpstreamFault:

@@ -7,7 +7,7 @@ bought for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,10 +20,10 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
 from gateway.jobs.answers import AnswerFiles, answer_gone, headers_of
-from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id
-from gateway.jobs.job_errors import error_from, error_json, outcome_unknown
+from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id, taken_up
+from gateway.jobs.job_errors import error_json
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.stores.job_records import JobRecords, StoredJob, StoredResult, Unfinished
+from gateway.stores.job_records import JobRecords, StoredResult, Unfinished
 
 MOST_KNOWN = 100_000
 """Jobs that ended and are known; of more, the oldest are forgotten."""
@@ -38,7 +38,9 @@ _IMAGES = "/v1/images/"
 
 
 class Jobs:
-    """``records``: the store's. ``files``: the large answers."""
+    """``records``: the store's. ``files``: the large answers. ``on_admitted``: is told of a job before anything is
+    bought for it, and may refuse it; ``on_end``: of one that has ended, once its end is in the store.
+    """
 
     def __init__(self, services: Services, records: JobRecords, files: AnswerFiles) -> None:
         self._services = services
@@ -48,6 +50,8 @@ class Jobs:
         self._of_key: dict[str, dict[bytes, list[Job]]] = {}
         self._running: set[str] = set()
         self._writing: dict[str, asyncio.Task[None]] = {}
+        self.on_admitted: Callable[[Job], Awaitable[None]] = _nothing
+        self.on_end: Callable[[Job], Awaitable[None]] = _nothing
         self._changed: set[str] = set()
 
     # What clients ask
@@ -154,8 +158,13 @@ class Jobs:
             self._write_soon(job)
 
     async def forget(self, job: Job) -> None:
-        """Forget a job that has ended, its answer included. Raises errors.ledger_unavailable()."""
-        await self.written()
+        """Forget a job, its answer included; one that is under way goes on, and none hears of it any more.
+
+        Raises errors.ledger_unavailable().
+        """
+        job.forgotten = True
+        if (writing := self._writing.get(job.id)) is not None:
+            await asyncio.wait({writing})
         place = await self._records.forget(job.key, job.id)
         self._drop(job)
         await self._files.remove([] if place is None else [place])
@@ -168,7 +177,7 @@ class Jobs:
         Raises StoreError.
         """
         for stored in await self._records.since(self._kept_since()):
-            self._remember(_taken_up(stored))
+            self._remember(taken_up(stored))
         unfinished = await self._records.unfinished()
         return [(self._known[one.job.id], one) for one in unfinished if one.job.id in self._known]
 
@@ -245,6 +254,7 @@ class Jobs:
         job.exchange = record.id
         job.become("running")
         await self._records.keep(job.stored(None))
+        await self.on_admitted(job)
 
     def _answered(self, job: Job) -> None:
         """Its clients are answered; a task may still be followed."""
@@ -293,15 +303,24 @@ class Jobs:
         try:
             while job.id in self._changed:
                 self._changed.discard(job.id)
+                if job.forgotten:
+                    await self._announce(job)
+                    return
                 result = await self._result(job)
                 error = None if job.error is None else error_json(job.error)
                 await self._records.keep(job.stored(error), result)
+                await self._announce(job)
                 if job.over and job.id not in self._changed:
                     job.client = None if result is not None or job.error is not None else job.client
         except (GatewayError, OSError) as trouble:
             self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
         finally:
             self._writing.pop(job.id, None)
+
+    async def _announce(self, job: Job) -> None:
+        if job.over and not job.announced:
+            job.announced = True
+            await self.on_end(job)
 
     async def _result(self, job: Job) -> StoredResult | None:
         """The answer as it is kept; None if there is none, or it is kept already."""
@@ -349,6 +368,10 @@ class Jobs:
             del self._of_key[job.key]
 
 
+async def _nothing(_: Job) -> None:
+    """None wants to know."""
+
+
 def _names(job: Job) -> Iterable[bytes]:
     """What it is found by: its fingerprint, and its Idempotency-Key's digest."""
     return (job.fingerprint,) if job.idempotency is None else (job.fingerprint, job.idempotency)
@@ -363,29 +386,3 @@ def _lasting(job: Job) -> bytes:
 def _told_cost(ending: Ending) -> str | None:
     """What its clients are told that all of it costs, which may be more than its first exchange."""
     return next((value.decode() for name, value in ending.headers if name == COST), None)
-
-
-def _taken_up(stored: StoredJob) -> Job:
-    """A job of an earlier process: its clients have left."""
-    error = None if stored.error is None else error_from(stored.error)
-    return Job(
-        id=stored.id,
-        key=stored.key,
-        team=stored.team,
-        route=stored.route,
-        model=stored.model,
-        fingerprint=stored.fingerprint,
-        idempotency=stored.idempotency,
-        request_id=stored.request_id,
-        stream=stored.stream,
-        created_ns=stored.created_ns,
-        exchange=stored.exchange,
-        state=stored.state,
-        ended_ns=stored.ended_ns,
-        told=stored.told,
-        purchased=stored.purchased,
-        cost=stored.cost,
-        order=stored.order,
-        error=outcome_unknown() if stored.state == "unknown" and error is None else error,
-        owner_left=stored.left or stored.ended_ns is None,
-    )

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import NOTE, Headers, note_headers
+from gateway.core.jobs.patience import Patience
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import VirtualKey
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
 from gateway.jobs.job import Job, JobClient, Waiter, is_comment, is_partial, pieces_for_joiner
-from gateway.jobs.job_errors import outcome_unknown
+from gateway.jobs.job_errors import job_cancelled, outcome_unknown, still_running
 from gateway.jobs.jobs import COST, Jobs
+from gateway.jobs.telling import ACCEPTED, JobTelling
 from gateway.server.client import Client
 from gateway.server.request import STATUS_CLIENT_GONE, Request
 
@@ -36,27 +39,66 @@ _LIMITS = b"ratelimit"
 _IMAGES = "/v1/images/"
 
 
+PING = b": ping\n\n"
+"""What a stream is sent where nothing else comes for as long as its client waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a client wishes of a job.
+
+    ``patience``: how long it waits; None if it does not say. ``webhook``: the one that is told of the job's end; empty
+    for none. ``asynchronous``: it prefers not to wait at all.
+    """
+
+    patience: Patience | None = None
+    webhook: str = ""
+    asynchronous: bool = False
+
+    @property
+    def webhooks(self) -> frozenset[str]:
+        return frozenset({self.webhook} if self.webhook else ())
+
+
+NO_WISHES = Wishes()
+
+
 class Waiting:
     """Lets connections wait for jobs."""
 
-    def __init__(self, services: Services, jobs: Jobs) -> None:
+    def __init__(self, services: Services, jobs: Jobs, telling: JobTelling) -> None:
         self._services = services
         self.jobs = jobs
+        self.telling = telling
 
-    async def answer(self, request: Request, client: Client, job: Job, key: VirtualKey, *, joined: bool) -> None:
-        """Give the client the job's answer, whenever that comes. ``joined``: the job is not its own."""
+    async def answer(
+        self,
+        request: Request,
+        client: Client,
+        job: Job,
+        key: VirtualKey,
+        *,
+        joined: bool,
+        wishes: Wishes = NO_WISHES,
+    ) -> None:
+        """Give the client the job's answer, whenever that comes, or what it wishes for instead. ``joined``: the job is
+        not its own.
+        """
         if len(job.waiters) >= MOST_WAITERS:
             raise gateway_overloaded()
         request.counted = True
-        turn = _Turn(self._services, self.jobs, request, client, job, key, joined=joined)
+        turn = _Turn(self._services, self, request, client, job, key, joined=joined, patience=wishes.patience)
         waiter = Waiter(joined)
         job.enter(waiter)
         if joined:
             self._services.metrics.job("joined")
         try:
-            await turn.deliver()
+            if wishes.webhook and joined:
+                await self.telling.expect(job, wishes.webhook)
+            if not (wishes.asynchronous and not job.stream and await turn.accept()):
+                await turn.deliver()
         finally:
-            job.leave(waiter, answered=turn.answered)
+            job.leave(waiter, answered=turn.answered, again=turn.again)
             self.jobs.changed(job)
             if joined:
                 turn.told()
@@ -65,21 +107,27 @@ class Waiting:
 
 
 class _Turn:
-    """One connection's waiting for one job. ``answered``: it was given the answer."""
+    """One connection's waiting for one job.
+
+    ``patience``: how long it waits; None if it does not say. ``answered``: it was given the answer. ``again``: it was
+    told to come again.
+    """
 
     def __init__(
         self,
         services: Services,
-        jobs: Jobs,
+        waiting: Waiting,
         request: Request,
         client: Client,
         job: Job,
         key: VirtualKey,
         *,
         joined: bool,
+        patience: Patience | None,
     ) -> None:
         self._services = services
-        self._jobs = jobs
+        self._jobs = waiting.jobs
+        self._telling = waiting.telling
         self._request = request
         self._client = client
         self._job = job
@@ -89,9 +137,26 @@ class _Turn:
         self._record: ExchangeRecord | None = None
         self._error: GatewayError | None = None
         self._news = asyncio.Event()
-        self.answered = False
+        self._patience = patience
+        self._deadline = self._time_to_answer()
+        self.answered = self.again = False
+
+    async def accept(self) -> bool:
+        """Tell the client that its job is begun, and not to wait: 202. False if it was refused, or ended without an
+        answer: then the client is to be told that.
+        """
+        job = self._job
+        job.detached = True
+        await job.begun.wait()
+        if job.over and job.state != "completed":
+            return False
+        await self._book(ACCEPTED)
+        self.answered = True
+        await self._telling.answer(self._client, job, ACCEPTED, note_headers((JOINED,) if self._joined else ()))
+        return True
 
     async def deliver(self) -> None:
+        """Give the client the answer, or tell it before its time is over that there will be one."""
         client, stand_in = self._client, self._stand_in
         client.watch(self._news.set)
         if stand_in is not None and stand_in.ending is None:
@@ -99,22 +164,56 @@ class _Turn:
             client.hold(stream=self._job.stream, heartbeat=heartbeat, headers=self._headers_now)
             stand_in.on_end(self._news.set)
             await (self._follow(stand_in) if self._job.stream else self._wait(lambda: stand_in.ending is not None))
-        if not client.gone and not client.finished:
-            await self._end()
+        if client.gone or client.finished:
+            return
+        await (self._tell_to_come_again() if self.again else self._end())
 
     # While it goes on
 
     async def _wait(self, until: Callable[[], bool]) -> None:
-        """Return once it holds, or the client has left."""
+        """Return once it holds, the client has left, or its time is over and it is to come ``again``."""
         while not self._client.gone and not until():
             self._news.clear()
-            if not until():
+            if not until() and not await self._heard(self._deadline):
+                self.again = True
+                return
+
+    async def _heard(self, deadline: float | None) -> bool:
+        """Return once there is news; False if there was none until then, by the loop's time."""
+        if deadline is None:
+            await self._news.wait()
+            return True
+        try:
+            async with asyncio.timeout_at(deadline):
                 await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _time_to_answer(self) -> float | None:
+        """When a client is to be answered that waits for the whole; None if it need not be: blanks keep it patient."""
+        patience = self._patience
+        if patience is None or self._services.snapshot.nonstream_heartbeat:
+            return None
+        since = self._client.loop.time() if patience.from_body else self._request.began
+        return since + patience.answer_after
+
+    async def _tell_to_come_again(self) -> None:
+        """The client's time is nearly over: 504, which is no error of an upstream and counts as none."""
+        job, services = self._job, self._services
+        self._error = error = still_running(job.id)
+        await self._book(error.status)
+        listed = services.snapshot.routes.find(job.model)
+        services.metrics.still_running(job.route, None if listed is None else listed.model, job.key, job.team)
+        if not self._joined:  # the line of the request itself comes when its job has ended
+            services.log.info("still_running", request_id=self._request.id, job=job.id, key=job.key, model=job.model)
+        await self._send(error, () if job.exchange else ((JOB, job.id.encode()),))
 
     async def _follow(self, stand_in: JobClient) -> None:
         """Pass the events of a stream on as they come, to its end."""
         client, pieces = self._client, stand_in.pieces
         pictures = self._job.route.startswith(_IMAGES)
+        within = None if self._patience is None else self._patience.answer_after
         place = 0
         leave = pieces.subscribe(lambda _: self._news.set(), self._news.set)
         try:
@@ -129,8 +228,8 @@ class _Turn:
                     await self._pass(due)
                 elif over:
                     return
-                else:
-                    await self._news.wait()
+                elif not await self._heard(None if within is None else client.loop.time() + within):
+                    await client.emit(PING, meaningful=False)
         except PiecesGone:  # it reads so slowly that what it has not read is kept no longer
             client.abort()
         finally:
@@ -183,7 +282,7 @@ class _Turn:
             return Ending(error.status, (), None, error)
 
     async def _without_answer(self) -> None:
-        """The job was given up, or a mistake of ours ended it: then that is raised here, too."""
+        """The job was cancelled, or a mistake of ours ended it: then that is raised here, too."""
         running = self._job.running
         if running is not None:
             await asyncio.wait({running})
@@ -191,21 +290,24 @@ class _Turn:
                 self._error = internal_error()
                 await self._book(self._error.status)
                 running.result()
-        raise server_shutting_down()
+        raise job_cancelled() if self._job.state == "cancelled" else server_shutting_down()
 
     async def _fail(self, error: GatewayError, headers: Headers) -> None:
-        client, job = self._client, self._job
+        job = self._job
         self._error = error
         await self._book(error.status)
         self.answered = True
+        await self._send(error, headers)
+        self.answered = not self._client.gone
+        if self.answered and error.code == "upstream_outcome_unknown":  # one that did not hear it is told once more
+            self._jobs.tell_unknown(job)
+
+    async def _send(self, error: GatewayError, headers: Headers) -> None:
         try:
             async with asyncio.timeout(ERROR_TIMEOUT):
-                await client.fail(error, headers)
+                await self._client.fail(error, headers)
         except TimeoutError:
-            client.abort()
-        self.answered = not client.gone
-        if self.answered and error.code == "upstream_outcome_unknown":
-            self._jobs.tell_unknown(job)
+            self._client.abort()
 
     def _for_client(self, error: GatewayError) -> GatewayError:
         """What ended a job whose task goes on after the restart can be asked for again: that buys nothing."""
@@ -267,7 +369,8 @@ class _Turn:
         else:
             record.settled_ns = services.clock.wall_ns()
             services.ledger.settle(record)
-        services.metrics.observe(record)
+        if not self.again:
+            services.metrics.observe(record)
         services.log.request(record)
 
     def told(self) -> None:

@@ -43,12 +43,14 @@ def error_headers(error: GatewayError) -> list[Header]:
     """The headers that go with ``error.body()``, which is JSON.
 
     ``x-should-retry`` is always there, as the OpenAI SDKs otherwise decide by the status alone and would send a paid
-    request again. They read ``retry-after-ms`` before ``retry-after`` and ignore values that are not above 0.
+    request again. They read ``retry-after-ms`` before ``retry-after`` and ignore values that are not above 0, so that a
+    millisecond is what says "at once" to them.
     """
     headers = [(b"x-should-retry", b"true" if error.should_retry else b"false")]
     if error.retry_after is not None:
+        least = 0 if error.at_once else 1
         headers += (
-            (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),
+            (b"retry-after", b"%d" % max(least, math.ceil(error.retry_after))),
             (b"retry-after-ms", b"%d" % max(1, math.ceil(error.retry_after * 1000))),
         )
     return headers

@@ -41,6 +41,11 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "The body is not what its `Content-Encoding` says: it is cut off, damaged, or not compressed at all.",
         "Send what the compressor wrote, whole, or send the body without `Content-Encoding`.",
     ),
+    (400, "unknown_webhook"): Meaning(
+        "`x-gateway-webhook` names a receiver that the configuration does not have under `webhooks`. Nothing was "
+        "bought.",
+        "Use one of the names that the message lists, or ask the operator to add it.",
+    ),
     (400, "missing_required_parameter"): Meaning(
         "A parameter that the request needs is missing.", "Add `param`; for `model`, `default_models` can have one."
     ),
@@ -121,6 +126,11 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "`GET /v1/models` lists what the key may use. Models are added under `models` of the configuration; others are "
         "relayed along `default_route`, chats only.",
     ),
+    (404, "job_not_found"): Meaning(
+        "This key has no job of that id here: another key's, or one that was forgotten or is kept no longer "
+        "(`jobs.keep`).",
+        "`GET /v1/jobs` lists the key's own.",
+    ),
     (404, "task_not_found"): Meaning(
         "There is no such task, or another key made it.", "Ask with the key that made the task."
     ),
@@ -161,6 +171,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (405, "method_not_allowed"): Meaning("The route exists, with another method.", "Use a method that `allow` names."),
     (408, "request_timeout"): Meaning(
         "The request's head or body did not arrive in time.", "Send it in one go; look at the network between."
+    ),
+    (409, "job_cancelled"): Meaning(
+        "The job that the request waited for was cancelled with `DELETE /v1/jobs/{id}`, before anything was bought.",
+        "Order again if it is still wanted.",
     ),
     (409, "conflict"): Meaning(
         "The upstream reports a conflict; its words are passed on.", "Do what the message says."
@@ -263,6 +277,13 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (504, "upstream_timeout"): Meaning(
         "No upstream answered in time, or a task was not done by its deadline.",
         "Try again; ask for a stream; look at `timeouts` and `tasks.deadline` of the upstream.",
+    ),
+    (504, "still_running"): Meaning(
+        "The client says how long it waits, and its time is nearly over while its picture is still being made. No "
+        "error: the work goes on, as the job that `x-gateway-job` names.",
+        "Let the SDK send it again, with the same key and body: that waits for what is being made and buys nothing. "
+        "See [pay once](pay-once.md#patience).",
+        again=True,
     ),
     (504, "upstream_outcome_unknown"): Meaning(
         "A paid item may have been bought, but its result did not arrive, or the gateway was stopped while it was "

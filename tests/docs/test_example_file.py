@@ -62,7 +62,7 @@ def test_what_is_switched_off_is_right_as_well(tmp_path: Path) -> None:
     path.write_text(switched_on(), encoding="utf-8")
     make_certificates(tmp_path)
     keys = {"PIAPI_API_KEY": "one", "PIAPI_API_KEY_2": "two", "BACKUP_API_KEY": "three"}
-    config: Config = load(path, {**keys, "ALICE_KEY": "alice-has-a-long-virtual-key"})
+    config: Config = load(path, {**keys, "ALICE_KEY": "alice-has-a-long-virtual-key", "HOOK_SECRET": "a-secret"})
     assert [key.name for key in config.keys] == ["alice"]
     assert config.teams["growth"].budget == Budget(500_000_000_000, "month")
     assert [key.name for key in config.upstreams["piapi"].credentials] == ["key-1", "second"]

@@ -18,6 +18,7 @@ from gateway.core import errors
 from gateway.core.errors import GatewayError
 from gateway.core.outcomes.table import RULES, client_error
 from gateway.core.types import CostClass, Outcome, Phase
+from gateway.jobs.job_errors import still_running
 from gateway.server.cors import EXPOSED
 from scripts.docs import error_sources
 from scripts.docs.cli import Undescribed, cli_page, whole_command
@@ -166,6 +167,7 @@ class TestErrors:
             errors.ledger_unavailable(),
             errors.gateway_overloaded(),
             errors.server_shutting_down(),
+            still_running("job_1"),
             errors.invalid_api_key(),
             errors.internal_error(),
         ]

@@ -44,6 +44,9 @@ FOR_KEYS = {
     "DELETE /v1/responses/{response_id}",
     "GET /v1/responses/{response_id}/input_items",
     "POST /v1/responses/{response_id}/cancel",
+    "GET /v1/jobs",
+    "GET /v1/jobs/{job_id}",
+    "DELETE /v1/jobs/{job_id}",
     "GET /v1/models",
     "GET /v1/models/{model}",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from soak import books, kills
+from soak import books, kills, resends
 from soak.audit import Row
 from soak.orders import KINDS
 
@@ -29,6 +29,22 @@ async def test_thirty_kills_lose_nothing_and_double_nothing(tmp_path: Path, seed
     assert figures["released"] > 0
     kinds = {name for name in figures if name.startswith("asked: ")}
     assert kinds == {f"asked: {kind.name}" for kind in KINDS}
+
+
+@pytest.mark.parametrize("seed", [20_260_102])
+async def test_thirty_kills_under_clients_that_send_again_buy_nothing_twice(tmp_path: Path, seed: int) -> None:
+    report = await resends.run(tmp_path, KILLS, seed)
+
+    assert report.ok, report.text()
+    # Or nothing was tried: orders were cut off, sent again, joined, and some were told that it is unknown.
+    figures = {name: int(value.replace(",", "")) for name, value in report.figures.items()}
+    assert figures["kills"] == KILLS
+    assert figures["cut off by a kill"] > KILLS
+    assert figures["orders sent again"] > KILLS
+    assert figures["rows that joined"] > KILLS
+    assert figures["orders told unknown"] > 0
+    assert figures["rows corrected"] > 0
+    assert figures["orders answered"] > KILLS
 
 
 async def test_rows_that_vanish_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,13 @@ def test_an_error_that_may_be_tried_again_says_when(seconds, whole, thousandths)
     assert headers[b"retry-after-ms"] == thousandths
 
 
+def test_one_that_may_be_tried_again_at_once_says_so():
+    error = GatewayError(504, "timeout_error", "still_running", "no", retry_after=0.0)
+    error.at_once = True
+    headers = dict(error_headers(error))
+    assert headers == {b"x-should-retry": b"true", b"retry-after": b"0", b"retry-after-ms": b"1"}
+
+
 def test_a_time_alone_does_not_invite_to_try_again():
     error = GatewayError(503, "service_unavailable_error", "used_up", "no", retry_after=30.0, again=False)
     headers = dict(error_headers(error))

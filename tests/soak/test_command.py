@@ -43,6 +43,18 @@ def test_books_that_held(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert list(tmp_path.iterdir()) == []
 
 
+def test_kills_with_clients_that_send_again_are_a_run_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(folder: Path, count: int, seed: int) -> Report:
+        assert (count, seed) == (7, 42)
+        return Report("SIGKILL, and sent again", {})
+
+    monkeypatch.setattr("soak.resends.run", run)
+    assert obey(monkeypatch, "kills", "--resend", "--count", "7", "--seed", "42") == 0
+    assert capsys.readouterr().out.splitlines() == ["SIGKILL, and sent again", "  ok"]
+
+
 def test_books_that_did_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -16,12 +16,14 @@ from starlette.routing import Route
 from gateway.billing.ledger import LedgerService
 from gateway.core.defaults import USAGE_BY
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
+from gateway.endpoints.admin.deliveries import delivery_routes
 from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.held import held_routes
 from gateway.endpoints.admin.json_body import ADMITTED_AS, Handler
 from gateway.endpoints.admin.keys import key_routes
 from gateway.endpoints.admin.ledger import ledger_routes
 from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH, USAGE_PATH
+from gateway.jobs.deliveries import Deliveries
 from gateway.keys.service import KeyService
 from gateway.runtime.in_turns import in_turns
 from gateway.server.asgi import request_of
@@ -37,8 +39,8 @@ class ReloadAnswer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminSource:
-    """The data and actions of the admin routes; all but ``door``, ``keys`` and ``ledger`` are callables of the running
-    gateway.
+    """The data and actions of the admin routes; all but ``door``, ``keys``, ``ledger`` and ``deliveries`` are callables
+    of the running gateway.
 
     ``door``: asks for the admin key.
     ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
@@ -52,6 +54,7 @@ class AdminSource:
     upstreams: Callable[[], Awaitable[dict[str, Any]]]
     keys: KeyService
     ledger: LedgerService
+    deliveries: Deliveries
     reload: Callable[[], Awaitable[ReloadAnswer]]
 
 
@@ -65,6 +68,7 @@ def admin_routes(source: AdminSource) -> list[Route]:
         *key_routes(source.keys, admin.guarded),
         *ledger_routes(source.ledger, admin.guarded),
         *held_routes(source.ledger, admin.guarded),
+        *delivery_routes(source.deliveries, admin.guarded),
         Route(RELOAD_PATH, admin.guarded(admin.reload), methods=["POST"]),
     ]
 

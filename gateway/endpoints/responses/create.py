@@ -10,7 +10,9 @@ from functools import partial
 from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
+from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.paid_chats import is_paid
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
 from gateway.endpoints.responses.failover import beside, last_events, together
@@ -131,7 +133,8 @@ class CreateResponse:
         request.counted = True
         if chat is not None and chat.background:
             follow = None if chat.tool is None else self._following(chat.answering, chat.tool, key)
-            await self._background.answer(request, client, chat.answering, chat.operation, chat.route, key, follow)
+            route = preferred(request, chat.route)
+            await self._background.answer(request, client, chat.answering, chat.operation, route, key, follow)
             return
         making = self._making(client, request, form, key, relayed, chat)
         await making.run()
@@ -149,6 +152,7 @@ class CreateResponse:
         """The same, apart from the connection: pictures may be bought."""
         form, jobs, marks = ResponsesErrors(), self._waiting.jobs, marks_of(request)
         client.error_form = form
+        wishes = wishes_of(request, self._waiting.telling.deliveries)
         print_ = await off_loop(fingerprint, RESPONSES_PATH, document.fields)
         asked = JobAsked(key.name, key.team, RESPONSES_PATH, request.model or "", print_, marks)
         job = jobs.join(asked)
@@ -156,9 +160,10 @@ class CreateResponse:
         if job is None:
             job = jobs.begin(asked, request.id, request.host, stream=bool(document.fields.get("stream")))
             assert job.client is not None
+            job.webhooks |= wishes.webhooks
             making = self._making(job.client, request, form, key, relayed, chat, job)
             jobs.run(job, making.exchange, nullcontext(), making.run())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _making(
         self,
@@ -173,6 +178,7 @@ class CreateResponse:
         """What makes the answer for this client."""
         leg: Leg | None = None
         operation, route = together(relayed, None if chat is None else (chat.operation, chat.route))
+        route = preferred(request, route)
         form.failed = last_events(operation)
         if chat is not None and chat.tool is not None:
             leg = self._pictures.leg(client, chat.answering)

@@ -1,4 +1,4 @@
-"""The client that posts alerts, over the gateway's own connections. Loaded once an operator wants alerts."""
+"""The client that posts to webhooks, over the gateway's own connections. Loaded once an operator has named one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRY_SECONDS = 10.0
 """For one try, from connecting to the answer's head."""
 
 
-class AlertClient:
+class WebhookClient:
     """Posts JSON. No redirect is followed, and no body is read."""
 
     def __init__(self, pool: ConnectionPool) -> None:
