@@ -390,6 +390,19 @@ class TestPaidChats:
         assert stream or second.body == first.body
         await check_paid_once(rig, [first, second], amount=amount, waiters=1)
 
+    async def test_by_anthropics_api_are_bought_once_too(self, stream: bool, rig: Rig) -> None:
+        words = {"role": "user", "content": ORDER["prompt"]}
+        order = {"model": "gpt-4o-image", "max_tokens": 100, "messages": [words], "stream": stream}
+        answers = []
+        for headers in (None, AGAIN):
+            async with rig.client() as client:
+                await client.ask(written(order), headers=headers, target="/v1/messages")
+                answers.append(await client.broken_or_whole(await client.head()))
+        assert [answer.status for answer in answers] == [200, 200]
+        assert answers[0].body == answers[1].body
+        assert answers[1].header("x-gateway-note") == "joined"
+        await check_paid_once(rig, answers, amount=IMAGE, waiters=1)
+
     async def test_billed_by_tokens_are_no_jobs(self, stream: bool, rig: Rig) -> None:
         first = await rig.chat(stream=stream)
         second = await rig.chat(stream=stream, headers=AGAIN)
