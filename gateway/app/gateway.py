@@ -176,7 +176,6 @@ class Gateway:
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        gateway._paid_work.start()
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
         start_care(store, log, services.tasks)

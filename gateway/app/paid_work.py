@@ -37,12 +37,11 @@ class PaidWork:
         self.deliveries.configure(webhooks, config.outward)
 
     async def take_up(self) -> None:
-        """Take up what an earlier process left under way, and what webhooks are still to be told. Raises StoreError."""
+        """Take up what an earlier process left under way; begin to ask what became of what is unknown, to tell
+        webhooks, and to forget what is old. Raises StoreError.
+        """
         await Resuming(self._services, self._jobs, self._reconciler).begin()
         await self.waiting.telling.restore()
-
-    def start(self) -> None:
-        """Begin to ask what became of what is unknown, to tell webhooks, and to forget what is old."""
         self._services.tasks.spawn(self._reconciler.run(), "reconciler")
         self._services.tasks.spawn(self._jobs.watch(), "jobs-age-out")
         self.deliveries.start()

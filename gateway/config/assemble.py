@@ -50,16 +50,15 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
 
     ``own``: the models of the user's own catalogue.
     """
-    sections = user.sections
-    admin = _admin(user, builtin)
-    _check(user, admin)
+    sections, admin = user.sections, _admin(user, builtin)
+    _check_listeners(user, admin)
+    _check_dependencies(user)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
     upstreams = build_upstreams(user, builtin, connections)
     outward = connections.outward([endpoint for upstream in upstreams.values() for endpoint in upstream.endpoints])
     proxies = _proxies(outward, upstreams)
-    routes = build_routes(user, own, builtin, upstreams)
-    relays = default_route(user, builtin, upstreams)
+    routes, relays = build_routes(user, own, builtin, upstreams), default_route(user, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     return Config(
         listen=sections.listen,
@@ -111,11 +110,6 @@ def _admin(user: Layer, builtin: Layer) -> AdminConfig:
     admin = user.sections.admin
     key = builtin.sections.admin.key if admin.key is None else admin.key
     return AdminConfig(admin.listen, key or "", admin.open_metrics)
-
-
-def _check(user: Layer, admin: AdminConfig) -> None:
-    _check_listeners(user, admin)
-    _check_dependencies(user)
 
 
 def _check_listeners(user: Layer, admin: AdminConfig) -> None:

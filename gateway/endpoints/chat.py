@@ -20,7 +20,7 @@ from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
-from gateway.endpoints.paid_chats import PaidChats
+from gateway.endpoints.paid_chats import PaidChat, PaidChats
 from gateway.exchange.exchange import Exchange
 from gateway.jobs.waiting import Waiting
 from gateway.runtime.off_loop import off_loop
@@ -149,7 +149,8 @@ class ChatEndpoint:
         tells_cost = services.snapshot.cost_in_answers
         operation, route = await self._orders.operation(asked, ids, key, tells_cost=tells_cost)
         if route.targets and route.targets[0].cost_class is CostClass.PAID:
-            await self._paid.answer(request, client, operation, route, key)
+            chat = PaidChat(asked.model, asked.body, asked.slow, operation.images)
+            await self._paid.answer(request, client, operation, route, key, chat)
             return None
         again = is_sdk_retry(request)
         return Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)

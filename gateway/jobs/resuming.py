@@ -1,6 +1,6 @@
 """What becomes of jobs that an earlier process left under way.
 
-The upstream knows what it was asked for by a task, whatever happened here: such a job is followed to its end, and its
+The upstream knows what it was asked for by a task, also after a kill: such a job is followed to its end, and its
 answer made as it would have been. Nothing is bought for that. Of a relay or a chat it cannot be known whether it was
 bought: who asks again is told so.
 """
