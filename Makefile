@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
+.PHONY: help run test test-unit compatibility compatibility-results check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -43,10 +43,19 @@ UNIT := core wire translate config runtime stores
 
 test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tests/e2e, ARGS="-k budget")
 	@scripts/node_sdk.sh
+	@$(BIN)/python -m tests.e2e.sdk_suites.environment
 	@$(PYTEST) -n auto $(ARGS)
 
 test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
 	@$(PYTEST) -n $$(getconf _NPROCESSORS_ONLN) $(UNIT:%=tests/%) $(ARGS)
+
+compatibility: $(VENV)/.dev ## real clients, each in an environment of its own, against the gateway: minutes (ARGS="-k codex")
+	@$(BIN)/python -m tests.compatibility.environments
+	@$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m compatibility tests/compatibility $(ARGS)
+
+compatibility-results: $(VENV)/.dev ## the same, kept in tests/compatibility/results/ and written into docs/compatibility.md
+	@COMPATIBILITY_RESULTS=1 $(MAKE) --no-print-directory compatibility
+	@$(BIN)/python -m scripts.build_docs
 
 check: $(VENV)/.dev ## format, lint, types, import contracts, budgets
 	@$(BIN)/ruff format --check .
@@ -94,7 +103,7 @@ prices: $(VENV)/.dev ## where the catalogue's prices differ from genai-prices' (
 	@$(BIN)/python -m scripts.prices $(ARGS)
 
 lock: $(VENV)/.dev ## renew the hash-locked requirements
-	@for set in build base dev docs; do scripts/lock.sh $(BIN)/uv $$set; done
+	@for set in build base dev docs suites; do scripts/lock.sh $(BIN)/uv $$set; done
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .bench build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules

@@ -28,6 +28,7 @@ PURE_EXCEPTIONS = {
     ("gateway/core/pricing/calendar.py", "datetime"),
     ("gateway/core/pricing/budgets.py", "datetime"),
     ("gateway/core/pricing/budget_errors.py", "datetime"),
+    ("gateway/wire/messages/model_list.py", "datetime"),
 }
 
 

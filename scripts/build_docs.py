@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scripts.docs.cli import cli_page
+from scripts.docs.compatibility import compatibility_page
 from scripts.docs.configuration import configuration_page
 from scripts.docs.errors import errors_page
 from scripts.docs.headers import headers_page
@@ -21,6 +22,7 @@ from scripts.docs.scenarios import scenarios_page
 FOLDER = Path(__file__).parents[1] / "docs"
 PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
+    "compatibility.md": compatibility_page,
     "configuration.md": configuration_page,
     "errors.md": errors_page,
     "headers.md": headers_page,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Renew one lock: scripts/lock.sh PATH_TO_UV build|base|dev|docs. Hashes for every platform, no index host written.
+# Renew one lock: scripts/lock.sh PATH_TO_UV build|base|dev|docs|suites. Hashes for every platform, no index host written.
 set -eu
 uv=$1
 set_name=$2
@@ -8,7 +8,8 @@ case $set_name in
     base) source="pyproject.toml" ;;
     dev) source="pyproject.toml --group dev --constraint requirements/base.txt" ;;
     docs) source="requirements/docs.in --constraint requirements/base.txt --constraint requirements/dev.txt" ;;
-    *) echo "lock.sh: unknown set '$set_name' (build, base, dev or docs)" >&2; exit 2 ;;
+    suites) source="requirements/suites.in" ;;
+    *) echo "lock.sh: unknown set '$set_name' (build, base, dev, docs or suites)" >&2; exit 2 ;;
 esac
 # shellcheck disable=SC2086  # the words of $source are meant to split
 "$uv" pip compile $source --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -108,6 +108,7 @@ def build_services(
         wakeups=Wakeups(),
         budgets=budgets,
         images=images,
+        learned=snapshots.learned,
     )
     return services, snapshots
 

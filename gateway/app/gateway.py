@@ -23,6 +23,7 @@ from gateway.app.image_results import build_image_results, surroundings, tell_of
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
+from gateway.app.learned_durations import KeptDurations, learned_figures
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
@@ -101,15 +102,11 @@ class Gateway:
         self._load = load
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
+        now = services.clock.monotonic
         self._authenticator = Authenticator(
-            keyring.find,
-            self._requires_key,
-            AuthThrottle(),
-            services.clock.monotonic,
-            services,
-            keyring.former,
+            keyring.find, self._requires_key, AuthThrottle(), now, services, keyring.former
         )
-        self._admin_door = AdminDoor(services, self._authenticator.address, services.clock.monotonic)
+        self._admin_door = AdminDoor(services, self._authenticator.address, now)
         self._door = Admission(services, self._authenticator)
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
@@ -120,6 +117,9 @@ class Gateway:
         self._response_places = build_places(services, store)
         self._paid_work = PaidWork(config, services, store)
         self._waiting = self._paid_work.waiting
+        self._learned = KeptDurations(services, store.durations)
+        services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
@@ -164,7 +164,7 @@ class Gateway:
             refused, findings = await look_at_keys(config, store.teams, keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
-            await services.budgets.load()
+            await asyncio.gather(services.budgets.load(), gateway._learned.start())
             await gateway._paid_work.take_up()
             await gateway._listen()
         except BaseException:
@@ -223,6 +223,8 @@ class Gateway:
         states.adopt(services.snapshot.states)
         self._model_lists.configure(config)
         self._keyring.configure(config.keys)
+        services.learned.half_life = config.routing.half_life
+        services.answers.configure(config.routes)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
@@ -264,8 +266,9 @@ class Gateway:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await asyncio.gather(self.services.budgets.alerts.close(), self._paid_work.deliveries.close())
-        await asyncio.gather(self._responses.written(), self._response_places.written(), self._waiting.jobs.written())
+        await asyncio.gather(self._responses.written(), self._response_places.written(), self._paid_work.written())
         await self.services.tasks.cancel_all()
+        await self._learned.write()
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()
@@ -311,11 +314,11 @@ class Gateway:
 
     def _buying_routes(self) -> OwnRoutes:
         """What buys something."""
-        door = self._door
+        door, places = self._door, self._response_places
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, self._waiting)},
-            MESSAGES_PATH: {"POST": MessagesEndpoint(door)},
-            COUNT_PATH: {"POST": CountTokensEndpoint(door)},
+            MESSAGES_PATH: {"POST": MessagesEndpoint(door, places)},
+            COUNT_PATH: {"POST": CountTokensEndpoint(door, places)},
             **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
             **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},
             TASKS: {"POST": CreateTask(door, self._waiting)},
@@ -367,6 +370,8 @@ class Gateway:
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,
             catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+            cache_bytes=self.services.answers.size,
+            learned=learned_figures(self.services),
             jobs=self._waiting.jobs.running,
         )
 

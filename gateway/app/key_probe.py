@@ -21,8 +21,8 @@ REFUSED = frozenset({401, 403})
 
 
 class KeyProbe:
-    """Asks about each key once, however often it is called. The first key of an upstream of the openai dialect is not
-    asked about: its list of models is asked for anyway, with that key, by the same question.
+    """Asks about each key once, however often it is called. Of an upstream of another dialect than PiAPI's the
+    first is not asked about: its list of models is asked for anyway, with that key, by the same question.
     """
 
     def __init__(self, services: Services) -> None:
@@ -46,7 +46,7 @@ class KeyProbe:
                 key = (upstream.name, credential.value)
                 if key not in self._asked:
                     self._asked.add(key)
-                    if upstream.dialect == "openai" and place == 0:
+                    if upstream.dialect != "piapi" and place == 0:
                         continue
                     self._services.tasks.spawn(self._probe(upstream, credential), "key-probe")
 

@@ -1,4 +1,6 @@
-"""The paid work of a running gateway: its jobs, what waits for them, who is told of them, what corrects their books."""
+"""The paid work of a running gateway: its jobs, what waits for them and is told of them, and what corrects the books of
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ FOLDER = "jobs"
 
 
 class PaidWork:
-    """``waiting``: lets connections wait for jobs, and has them all. ``deliveries``: what webhooks are told of them."""
+    """``waiting``: lets connections wait for jobs, and has them all. ``deliveries``: tells webhooks of their ends."""
 
     def __init__(self, config: Config, services: Services, store: Store) -> None:
         files = AnswerFiles(config.images.dir / FOLDER, config.images.keep_max)
@@ -28,8 +30,9 @@ class PaidWork:
         self.deliveries = Deliveries(
             store.deliveries, services.pool, services.clock, services.randomness, services.log, services.tasks
         )
-        self.waiting = Waiting(services, self._jobs, JobTelling(self._jobs, self.deliveries, services.clock))
         self.configure(config)
+        self._telling = JobTelling(self._jobs, self.deliveries, services.clock)
+        self.waiting = Waiting(services, self._jobs, self._telling)
 
     def configure(self, config: Config) -> None:
         """From now on the webhooks of this configuration are told."""
@@ -37,14 +40,18 @@ class PaidWork:
         self.deliveries.configure(webhooks, config.outward)
 
     async def take_up(self) -> None:
-        """Take up what an earlier process left under way; begin to ask what became of what is unknown, to tell
-        webhooks, and to forget what is old. Raises StoreError.
+        """Take up what an earlier process left under way, and what webhooks are still to be told; begin to ask what
+        became of what is unknown, and to forget what is old. Raises StoreError.
         """
         await Resuming(self._services, self._jobs, self._reconciler).begin()
-        await self.waiting.telling.restore()
+        await self._telling.restore()
+        self.deliveries.start()
         self._services.tasks.spawn(self._reconciler.run(), "reconciler")
         self._services.tasks.spawn(self._jobs.watch(), "jobs-age-out")
-        self.deliveries.start()
+
+    async def written(self) -> None:
+        """Return once what waits is written, or could not be."""
+        await self._jobs.written()
 
     def _resolved(self, exchange: str, charged: int) -> None:
         self._services.budgets.resolve(exchange, charged)

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from gateway.config import Config, unlisted_output, unlisted_price
 from gateway.core.chance import Randomness
 from gateway.core.pricing.price_list import PriceList
+from gateway.core.routing.durations import Expected, LearnedDurations, OrderShape
+from gateway.core.routing.learned_routing import kind_of
 from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
+from gateway.core.types import Target
 from gateway.exchange.services import Snapshot
 from gateway.exchange.tokenizer import Tokenizer
 from gateway.images.mask_renderer import MaskRenderer
@@ -33,6 +36,7 @@ class Snapshots:
     clock: Clock
     randomness: Randomness
     open_kept: Open
+    learned: LearnedDurations = field(default_factory=LearnedDurations)
     mask_renderer: MaskRenderer = field(default_factory=MaskRenderer)
 
     def take(
@@ -73,7 +77,12 @@ class Snapshots:
             responses_keep_max=config.responses.keep_max,
             jobs_keep=config.jobs.keep,
             jobs_join=config.jobs.join,
+            learns=config.routing.learn,
+            prefer=config.routing.prefer,
         )
+
+    def _expected(self, target: Target, shape: OrderShape) -> Expected | None:
+        return self.learned.expected(kind_of(target, shape), self.clock.wall_ns() / 1e9)
 
     def _image_orders(self, config: Config) -> ImageOrders:
         redactor = self.log.redactor
@@ -87,6 +96,7 @@ class Snapshots:
             event_limit=config.limits.event,
             webhook_base=config.images.public_url.rstrip("/"),
             webhook_secret=config.webhook_secret,
+            expected=self._expected if config.routing.learn else None,
         )
         tasks = {
             route.model: target

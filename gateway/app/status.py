@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway import __version__
+from gateway.app.learned_durations import describe_learned
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.pricing.prices import usd_number
 from gateway.core.routing.listed_models import ListedModels
@@ -35,6 +36,7 @@ async def describe_gateway(
         "spend_today_usd": await _spent_today(services),
         "upstreams": [{**one, "latency_seconds": recent.latency(one["name"])} for one in _mappings(upstreams)],
         "off": list(off),
+        "learned": describe_learned(services),
     }
 
 

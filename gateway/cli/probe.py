@@ -1,6 +1,6 @@
 """The probe of ``piapi-gateway check --probe``: every endpoint of every upstream, asked with every key.
 
-PiAPI is asked for the account (plan, balance, how many tasks may run at once), an OpenAI dialect for its models.
+PiAPI is asked for the account (plan, balance, how many tasks may run at once), every other dialect for its models.
 Nothing is bought.
 """
 
@@ -17,6 +17,7 @@ from gateway.core.json_weight import TooHeavy, read_json
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.upstream.account import ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER, account_data
 from gateway.upstream.model_list import LIST_LIMIT
+from gateway.wire.model_question import models_path, question_headers
 
 PROBE_TIMEOUT = 15.0
 """Seconds for one answer."""
@@ -55,7 +56,9 @@ async def _probe_one(
     if upstream.dialect == "piapi":
         path, headers = ACCOUNT_INFO_PATH, {ACCOUNT_KEY_HEADER: credential.value}
     else:
-        path, headers = "/v1/models", {"authorization": f"Bearer {credential.value}"}
+        path = models_path(upstream.dialect)
+        pairs = question_headers(upstream.dialect, credential.value)
+        headers = {name.decode(): value.decode() for name, value in pairs}
     try:
         async with asyncio.timeout(PROBE_TIMEOUT):
             answer, data = await read_bounded(client, "GET", endpoint.url + path, LIST_LIMIT, headers=headers)

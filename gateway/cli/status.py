@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from gateway.config import Config
 
 
+LEARNED = (
+    *("upstream", "operation", "model", "size", "quality", "pieces"),
+    *("orders", "p10_seconds", "p50_seconds", "p90_seconds", "avoids"),
+)
+"""The columns of what was learned of orders; its seconds are empty until twelve were seen."""
+
+
 def add_status_parser(commands: Any) -> None:
     """Add ``status`` to a parser's commands."""
     parser = add_command(
@@ -93,6 +100,9 @@ def status_text(status: Mapping[str, Any]) -> str:
     ]
     if any(row["asked_at"] for row in lists):
         lines += [render(lists, ("upstream", "models_listed", "asked_at", "reason")), ""]
+    learned = [{**row, "avoids": " ".join(row["avoids"]) or None} for row in status.get("learned", ())]
+    if learned:
+        lines += [render(learned, LEARNED), ""]
     if status["off"]:
         lines.append(f"off, for want of a key: {', '.join(status['off'])}")
     return "\n".join(lines).rstrip()

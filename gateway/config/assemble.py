@@ -29,6 +29,7 @@ from gateway.config.settings import (
     Limits,
     LogConfig,
     ResponsesConfig,
+    RoutingConfig,
     Team,
     WebhookConfig,
 )
@@ -47,18 +48,17 @@ SHORT_KEY = 16
 
 def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, environ: Mapping[str, str]) -> Config:
     """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used.
-
     ``own``: the models of the user's own catalogue.
     """
     sections, admin = user.sections, _admin(user, builtin)
-    _check_listeners(user, admin)
-    _check_dependencies(user)
+    _check(user, admin)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
     upstreams = build_upstreams(user, builtin, connections)
     outward = connections.outward([endpoint for upstream in upstreams.values() for endpoint in upstream.endpoints])
     proxies = _proxies(outward, upstreams)
-    routes, relays = build_routes(user, own, builtin, upstreams), default_route(user, builtin, upstreams)
+    routes = build_routes(user, own, builtin, upstreams)
+    relays = default_route(user, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     return Config(
         listen=sections.listen,
@@ -86,8 +86,9 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         failover=_failover(sections),
         images=_images(sections, folder),
         responses=ResponsesConfig(**sections.responses.model_dump()),
-        webhooks=MappingProxyType({name: WebhookConfig(w.url, w.secret) for name, w in sections.webhooks.items()}),
+        webhooks=_webhooks(sections),
         jobs=JobsConfig(**sections.jobs.model_dump()),
+        routing=RoutingConfig(**sections.routing.model_dump()),
         outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),
@@ -106,10 +107,20 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
     )
 
 
+def _webhooks(sections: FileSection) -> Mapping[str, WebhookConfig]:
+    return MappingProxyType({name: WebhookConfig(one.url, one.secret) for name, one in sections.webhooks.items()})
+
+
 def _admin(user: Layer, builtin: Layer) -> AdminConfig:
     admin = user.sections.admin
     key = builtin.sections.admin.key if admin.key is None else admin.key
     return AdminConfig(admin.listen, key or "", admin.open_metrics)
+
+
+def _check(user: Layer, admin: AdminConfig) -> None:
+    """The rules that bind one setting to another."""
+    _check_listeners(user, admin)
+    _check_dependencies(user)
 
 
 def _check_listeners(user: Layer, admin: AdminConfig) -> None:

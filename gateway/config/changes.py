@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from gateway.config.settings import Config, Team, WebhookConfig
 from gateway.core.pricing.price_text import describe_price, usd
+from gateway.core.route_rules import CacheRules, RouteRules
 from gateway.core.types import Budget, Endpoint, Route, Target, Upstream, VirtualKey
 
 T = TypeVar("T")
@@ -40,6 +41,9 @@ _SHOWN: Mapping[str, Callable[[Config], object]] = {
     "drain_delay": lambda config: _seconds(config.drain_delay),
     "default_route": lambda config: [upstream.name for upstream in config.default_route],
     "default_models": lambda config: {kind: model for kind, model in sorted(config.default_models.items()) if model},
+    "routing.learn": lambda config: config.routing.learn,
+    "routing.half_life": lambda config: _seconds(config.routing.half_life),
+    "routing.prefer": lambda config: config.routing.prefer,
     "limits.body": lambda config: config.limits.body,
     "limits.upload": lambda config: config.limits.upload,
     "limits.event": lambda config: config.limits.event,
@@ -134,10 +138,18 @@ def _in_route(old: Route, new: Route) -> Iterator[_Difference]:
     yield from _members("target", were, are, _in_target)
     if list(were) != list(are) and set(were) == set(are):
         yield "targets in another order", False
+    yield from _in_rules(old.rules, new.rules)
     for name in ("aliases", "max_output", "context", "notes"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"{name} {_text(before)} -> {_text(after)}", False
+
+
+def _in_rules(old: RouteRules, new: RouteRules) -> Iterator[_Difference]:
+    if old.prefer != new.prefer:
+        yield f"routing.prefer {_text(old.prefer)} -> {_text(new.prefer)}", False
+    if old.cache != new.cache:
+        yield f"cache {_kept(old.cache)} -> {_kept(new.cache)}", False
 
 
 def _in_target(old: Target, new: Target) -> Iterator[_Difference]:
@@ -265,6 +277,10 @@ def _budget(budget: Budget | None) -> str:
 
 def _percents(alert: tuple[int, ...]) -> str:
     return ",".join(map(str, alert)) if alert else "80,100"
+
+
+def _kept(rules: CacheRules | None) -> str:
+    return "none" if rules is None else f"{_seconds(rules.ttl)} in {rules.max} bytes for one {rules.share}"
 
 
 def _seconds(seconds: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +16,7 @@ from gateway.config.upstreams import known_names
 from gateway.core.images.task_facts import FieldRule, TaskFacts, TaskPrice
 from gateway.core.images.task_model import dearest_price
 from gateway.core.listed_model import end_of_day_ns
+from gateway.core.route_rules import USUAL, CacheRules, RouteRules
 from gateway.core.types import ASYNCHRONOUS, FACTOR_UNIT, LongContext, Price, Route, Target, Upstream
 
 _Limit = Literal["max_output", "context"]
@@ -58,7 +59,9 @@ def build_routes(user: Layer, own: Layer, builtin: Layer, upstreams: Mapping[str
         entries = [
             (layer.sections.models[model], layer) for layer in (user, own, builtin) if model in layer.sections.models
         ]
-        section, layer = entries[0]
+        section, layer = next((one for one in entries if one[0].targets), entries[0])
+        if not section.targets:
+            layer.report(("models", model, "targets"), "is missing; give it a value")
         notes = next((one.notes for one, _ in entries if one.notes is not None), None)
         plan = next((one.plan for one, _ in entries if one.plan is not None), None)
         aliases = next((one.aliases for one, _ in entries if one.aliases is not None), None)
@@ -71,9 +74,10 @@ def build_routes(user: Layer, own: Layer, builtin: Layer, upstreams: Mapping[str
                 model,
                 targets,
                 shown,
-                builder.limit("max_output", model, section),
+                builder.limit("max_output", model, section, entries[0][0]),
                 aliases=tuple(aliases or ()),
-                context=builder.limit("context", model, section),
+                context=builder.limit("context", model, section, entries[0][0]),
+                rules=_rules([one for one, _ in entries]),
             )
         )
     return BuiltRoutes(tuple(declared), plans, {model: tuple(found) for model, found in builder.provenance.items()})
@@ -101,7 +105,7 @@ class _Builder:
                 for name, known in self._limits.items():
                     if (limit := getattr(section, name)) is not None:
                         known[model] = limit
-                for target in section.targets:
+                for target in map(self._in_dialect, section.targets):
                     key = _target_key(model, target)
                     if target.price is not None:
                         self._priced[key] = target
@@ -123,8 +127,9 @@ class _Builder:
                 continue
             if (target.model or "").endswith("*") and not model.endswith("*"):
                 layer.report((*location, "model"), "'*' stands for what the model's own '*' does, but it has none")
-            if target.operation in ASYNCHRONOUS and upstream.dialect != "piapi":
-                layer.report((*location, "operation"), "only an upstream of the dialect piapi has tasks")
+            if (problem := _wrong_operation(target, upstream)) is not None:
+                layer.report((*location, "operation"), problem)
+            target = self._in_dialect(target)
             if target.tasks is not None and target.operation != "task":
                 layer.report((*location, "tasks"), "only a target whose operation is task has task types")
             # What is left out is the built-in one of the same upstream, model and operation, if there is one.
@@ -149,6 +154,13 @@ class _Builder:
                 )
             )
         return tuple(found)
+
+    def _in_dialect(self, target: TargetSection) -> TargetSection:
+        """The target with the operation by which its upstream is asked: of Anthropic's dialect there is but one."""
+        upstream = self._upstreams.get(target.upstream)
+        if upstream is None or upstream.dialect != "anthropic" or target.operation != "chat":
+            return target
+        return target.model_copy(update={"operation": "messages"})
 
     def _provenance(self, target: TargetSection, priced: TargetSection, location: Location, layer: Layer) -> Provenance:
         """Where a target is from; ``priced`` is the one it has its price from, perhaps itself."""
@@ -175,20 +187,40 @@ class _Builder:
                 layer.report((*location, "tasks", name), problem)
         return {name: _facts(section) for name, section in (sections or {}).items()}
 
-    def limit(self, name: _Limit, model: str, section: ModelSection) -> int | None:
-        """The limit the entry names; else that of the entry of its name below it, or of a model that stands in for it
-        and has a larger one; else the largest of its targets' models.
+    def limit(self, name: _Limit, model: str, section: ModelSection, uppermost: ModelSection) -> int | None:
+        """The limit the uppermost entry names, or that with the targets; else that of the entry of its name below it,
+        or of a model that stands in for it and has a larger one; else the largest of its targets' models.
         """
-        told: int | None = getattr(section, name)
-        if told is not None:
-            return told
+        for one in (uppermost, section):
+            told: int | None = getattr(one, name)
+            if told is not None:
+                return told
         limits = self._limits[name]
         known = [limit for target in section.targets if (limit := limits.get(target.model or model)) is not None]
         own = limits.get(model)
         if own is not None:
             return max([own, *known])
         # Any target may serve, so all must be known.
-        return max(known) if len(known) == len(section.targets) else None
+        return max(known, default=None) if len(known) == len(section.targets) else None
+
+
+def _rules(entries: Sequence[ModelSection]) -> RouteRules:
+    """How the model is served, by the uppermost entry that says it."""
+    prefer = next((one.routing.prefer for one in entries if one.routing.prefer is not None), None)
+    cache = next((one.cache for one in entries if one.cache is not None), None)
+    kept = None if cache is None else CacheRules(cache.ttl, cache.max, cache.share)
+    return RouteRules(prefer, kept) if prefer is not None or kept is not None else USUAL
+
+
+def _wrong_operation(target: TargetSection, upstream: Upstream) -> str | None:
+    """What is wrong with a target's operation at its upstream; None for nothing."""
+    if target.operation in ASYNCHRONOUS and upstream.dialect != "piapi":
+        return "only an upstream of the dialect piapi has tasks"
+    if upstream.dialect == "anthropic" and target.operation not in ("chat", "messages"):
+        return "an upstream of the dialect anthropic has nothing but messages"
+    if upstream.dialect != "anthropic" and target.operation == "messages":
+        return "only an upstream of the dialect anthropic has messages"
+    return None
 
 
 def _target_key(model: str, target: TargetSection) -> _TargetKey:

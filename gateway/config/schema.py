@@ -41,6 +41,7 @@ from gateway.config.fields import (
     whole,
 )
 from gateway.config.key_schema import AlertsSection, KeySection, TeamSection
+from gateway.config.routing_schema import RoutingSection
 from gateway.config.upstream_schema import ModelSection, UpstreamSection
 from gateway.config.webhook_schema import WebhookSection
 
@@ -370,6 +371,7 @@ class FileSection(Section):
         default={}, description="Virtual keys kept in the file."
     )
     failover: FailoverSection = Field(default=FailoverSection(), description="How far a request is carried on.")
+    routing: RoutingSection = Field(default=RoutingSection(), description="Where a request begins.")
     images: ImagesSection = Field(default=ImagesSection(), description="Kept and fetched images.")
     responses: ResponsesSection = Field(default=ResponsesSection(), description="Kept answers of the Responses API.")
     jobs: JobsSection = Field(default=JobsSection(), description="Paid work that has a life of its own.")

@@ -12,6 +12,7 @@ from typing import Literal
 from gateway.config.addresses import HostPort
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.flux_catalogue import FluxFacts
+from gateway.core.route_rules import Prefer
 from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualKey
 
 SQLITE = "sqlite:///"
@@ -118,6 +119,18 @@ class JobsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutingConfig:
+    """Where requests begin, as far as their model does not say it itself.
+
+    ``learn``: whether it is learned how long orders take. ``half_life``: seconds after which one counts half.
+    """
+
+    learn: bool = True
+    half_life: float = 7 * 86400.0
+    prefer: Prefer = "order"
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of requests: bytes of a JSON body, of an upload, of all request headers, of an upstream's event; and
     how many requests may be in flight.
@@ -215,6 +228,7 @@ class Config:
     responses: ResponsesConfig = ResponsesConfig()
     webhooks: Mapping[str, WebhookConfig] = field(default_factory=dict)
     jobs: JobsConfig = JobsConfig()
+    routing: RoutingConfig = RoutingConfig()
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT

@@ -24,9 +24,10 @@ from gateway.config.fields import (
     TokenPrice,
     whole,
 )
+from gateway.config.routing_schema import CacheSection, ModelRoutingSection
 from gateway.config.task_schema import TaskTypeSection
 from gateway.core.connection_options import MAX_AGE
-from gateway.core.types import OperationName, TaskTimes, Timeouts
+from gateway.core.types import Dialect, OperationName, TaskTimes, Timeouts
 
 MOST_CONTEXT = 1_000_000_000
 """Tokens: the largest ``context`` accepted."""
@@ -136,10 +137,11 @@ class UpstreamSection(Section):
     an upstream of another name needs its dialect, its endpoints and its keys.
     """
 
-    dialect: Literal["piapi", "openai"] | None = Field(
+    dialect: Dialect | None = Field(
         default=None,
-        description="The API the upstream speaks. `piapi` has tasks and the account's balance besides OpenAI's routes. "
-        "Built in: `piapi` is piapi, `backup` is openai.",
+        description="The API the upstream speaks. `piapi` has tasks and the account's balance besides OpenAI's routes; "
+        "`anthropic` is Anthropic's Messages API, which `/v1/messages` is relayed to. Built in: `piapi` is piapi, "
+        "`backup` is openai.",
         examples=["openai"],
     )
     endpoints: Annotated[list[EndpointSection], Field(min_length=1)] | None = Field(
@@ -301,7 +303,8 @@ class TargetSection(Section):
         default="chat",
         description="How it is bought there: a chat completion, a request to the route of the same name (`responses`, "
         "`embeddings`, `completions`, `moderations`, `speech`, `transcriptions`, `translations`), a request to the "
-        "Images API, an order to PiAPI's asynchronous GPT-image routes, or a PiAPI task.",
+        "Images API, an order to PiAPI's asynchronous GPT-image routes, or a PiAPI task. At an upstream of the dialect "
+        "`anthropic` it is always `messages`, written or not.",
         examples=["images"],
     )
     price: PriceSection | None = Field(default=None, description="What it costs there.")
@@ -354,7 +357,14 @@ class ModelSection(Section):
     """
 
     targets: Annotated[list[TargetSection], Field(min_length=1)] = Field(
-        description="The ways to serve the model, tried in this order."
+        default=[],
+        description="The ways to serve the model, tried in this order. Left out: those of the built-in model.",
+    )
+    routing: ModelRoutingSection = Field(default=ModelRoutingSection(), description="Where its requests begin.")
+    cache: CacheSection | None = Field(
+        default=None,
+        description="Answers that are kept for equal requests. Left out: none are.",
+        examples=["{ttl: 1h, max: 64MiB}"],
     )
     aliases: list[FilledText] | None = Field(
         default=None,

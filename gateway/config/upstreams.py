@@ -13,7 +13,7 @@ from gateway.config.upstream_schema import EndpointSection, PoolKeySection, Task
 from gateway.core.types import Credential, Endpoint, TaskTimes, Timeouts, Upstream
 
 _NOTHING = UpstreamSection()
-_ADDED_PATHS = {"piapi": ("/api/v1", "/v1"), "openai": ("/v1",)}
+_ADDED_PATHS = {"piapi": ("/api/v1", "/v1"), "openai": ("/v1",), "anthropic": ("/v1",)}
 
 
 def known_names(user: Layer, builtin: Layer) -> tuple[str, ...]:

@@ -225,7 +225,7 @@ def not_made_here(kind: str, id: str, param: str) -> ClientError:
     match kind:
         case "file":
             return _missing("file_not_found", message, param)
-        case "response":
+        case "response" | "message":
             return _missing("response_not_found", message, param)
         case "conversation":
             return _missing("conversation_not_found", message, param)

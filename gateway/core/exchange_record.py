@@ -230,6 +230,9 @@ class ExchangeRecord(Booking):
     ``overhead``: the gateway's own time, without waiting for upstreams; None if not measured.
     ``cost``: what the key pays, in US dollars; None if that is not known. ``code``: of the error it was answered with.
     ``job``: the id of the job that it ran in, or waited for; None for none.
+    ``cached``: answered with what was kept for an equal request.
+    ``expected``: seconds that orders like it take, when it began; None if that was not known. ``learned``: how what was
+    learned changed where it began; ``preferred``: what its targets were put in another order by. Empty if nothing did.
     """
 
     id: str
@@ -261,3 +264,7 @@ class ExchangeRecord(Booking):
     cost: str | None = field(default=None, compare=False, repr=False)
     code: str | None = field(default=None, compare=False, repr=False)
     job: str | None = field(default=None, compare=False, repr=False)
+    expected: float | None = field(default=None, compare=False, repr=False)
+    cached: bool = field(default=False, compare=False, repr=False)
+    learned: str = field(default="", compare=False, repr=False)
+    preferred: str = field(default="", compare=False, repr=False)

@@ -27,6 +27,10 @@ _YEARS = range(2020, 2100)
 """A last day in any other year is a mistake."""
 
 
+_LONGEST_MOMENT = 40
+"""Characters."""
+
+
 def read_last_day(text: str) -> tuple[str, int | None]:
     """``2027-01-14`` and when that day is over in UTC; empty and None for a text that is no believable day."""
     try:
@@ -34,6 +38,17 @@ def read_last_day(text: str) -> tuple[str, int | None]:
     except ValueError:
         return "", None
     return (text, end_of_day_ns(day)) if day.year in _YEARS else ("", None)
+
+
+def read_moment(value: object) -> int | None:
+    """The Unix seconds of ``2025-02-19T00:00:00Z``; None for what is no moment with its place in the day."""
+    if not isinstance(value, str) or "T" not in value or len(value) > _LONGEST_MOMENT:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return None if moment.tzinfo is None else int(moment.timestamp())
+    except (ValueError, OverflowError):
+        return None
 
 
 def end_of_day_ns(last_day: date) -> int:

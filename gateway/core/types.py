@@ -9,6 +9,7 @@ from typing import Literal
 
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.task_facts import TaskFacts
+from gateway.core.route_rules import USUAL, RouteRules
 
 NANO_PER_USD = 1_000_000_000
 
@@ -17,13 +18,12 @@ OTHER = "other"
 
 ANONYMOUS = "anonymous"
 """The name of the key where no key is required."""
-
 NO_TEAM = ""
 """The metrics label of keys without a team."""
 
-Dialect = Literal["piapi", "openai"]
+Dialect = Literal["piapi", "openai", "anthropic"]
 _Relayed = Literal["responses", "embeddings", "completions", "moderations", "speech", "transcriptions", "translations"]
-OperationName = Literal["chat", _Relayed, "images", "images_async", "task"]
+OperationName = Literal["chat", "messages", _Relayed, "images", "images_async", "task"]
 
 PICTURES: frozenset[OperationName] = frozenset({"images", "images_async", "task"})
 """The operations that are bought by the piece."""
@@ -261,9 +261,8 @@ class Route:
 
     ``max_output``: tokens the model can write at most in one choice; ``context``: those that it takes in and writes
         together; None if that is not known.
-    ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
-    ``aliases``: other names by which clients ask for the model.
-    ``ended``: targets that are left out because their last day is over.
+    ``asked``: the name that a client asked for, if ``model`` is a pattern; else empty.
+    ``aliases``: other names by which clients ask for it. ``ended``: targets left out since their last day is over.
     ``named``: the model itself, for clients and books; metrics have ``model``, as configured. ``operations``: of its
         targets.
     """
@@ -276,6 +275,7 @@ class Route:
     aliases: tuple[str, ...] = ()
     ended: tuple[Target, ...] = ()
     context: int | None = None
+    rules: RouteRules = USUAL
     named: str = field(init=False, repr=False, compare=False)
     operations: frozenset[OperationName] = field(init=False, repr=False, compare=False)
 

@@ -17,10 +17,13 @@ from gateway.core.long_texts import may_hold_long_texts
 from gateway.core.routing.route_operations import CHATS
 from gateway.core.types import CostClass, Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.answer_cache import from_cache
 from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
 from gateway.endpoints.paid_chats import PaidChat, PaidChats
+from gateway.endpoints.preference import PREFER, preferred
+from gateway.exchange.cached_answer import CachedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.jobs.waiting import Waiting
 from gateway.runtime.off_loop import off_loop
@@ -44,18 +47,25 @@ class ChatOrders:
         self._admission = admission
 
     async def operation(
-        self, asked: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
+        self,
+        asked: ChatRequest,
+        ids: Sequence[NamedId],
+        key: VirtualKey,
+        *,
+        tells_cost: bool,
+        route: Route | None = None,
     ) -> tuple[ChatOperation, Route]:
         """A chat as an operation, and its route at the prices of what it asks for.
 
-        ``ids``: what it names by an id. ``tells_cost``: as in ChatWork.
+        ``ids``: what it names by an id. ``tells_cost``: as in ChatWork. ``route``: where it was found before.
         Raises the errors of the model, of the ids and of the order.
         """
         admission = self._admission
         services = admission.services
         if ids:
             check_chat(ids, key, services)
-        route = admission.route(asked.model, key, unlisted="chat", operations=CHATS)
+        if route is None:
+            route = admission.route(asked.model, key, unlisted="chat", operations=CHATS)
         work = ChatWork(
             asked,
             services.tokenizer.count,
@@ -132,10 +142,9 @@ class ChatEndpoint:
         await exchange.run()
         request.error = exchange.refusal
 
-    async def _exchange(self, request: Request, client: Client) -> Exchange | None:
-        """Read what the client asks, and make it an exchange; None for one that ran in a job, and was answered.
-
-        Raises the errors of the request.
+    async def _exchange(self, request: Request, client: Client) -> Exchange | CachedAnswer | None:
+        """Read what the client asks, and make it an exchange, or take its answer from the cache; None for one that ran
+        in a job, and was answered. Raises the errors of the request.
         """
         admission = self._admission
         services = admission.services
@@ -148,10 +157,17 @@ class ChatEndpoint:
         request.model = asked.model
         tells_cost = services.snapshot.cost_in_answers
         operation, route = await self._orders.operation(asked, ids, key, tells_cost=tells_cost)
+        if PREFER in request.fields:
+            route = preferred(request, route)
         if route.targets and route.targets[0].cost_class is CostClass.PAID:
             chat = PaidChat(asked.model, asked.body, asked.slow, operation.images)
             await self._paid.answer(request, client, operation, route, key, chat)
             return None
+        if route.rules.cache is not None and not asked.stream:
+            found = await from_cache(services, request, client, key, route, operation, asked.body, asked.size)
+            if isinstance(found, CachedAnswer):
+                return found
+            operation.keep = found
         again = is_sdk_retry(request)
         return Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
 

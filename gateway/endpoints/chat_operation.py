@@ -11,6 +11,8 @@ from gateway.core.headers import noted
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
+from gateway.core.routing.durations import OrderShape
+from gateway.core.routing.learned_routing import shape_of
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
 from gateway.exchange.subrequest import OperationPart
@@ -155,13 +157,15 @@ class ChatWork:
 class ChatOperation:
     """A chat client's request: by the kind of a target, the work that is asked of it."""
 
-    __slots__ = ("_images", "_pictured", "bare", "chat", "prepares", "route", "stream", "supports")
+    __slots__ = ("_images", "_pictured", "bare", "chat", "keep", "prepares", "route", "stream", "supports")
 
     def __init__(self, chat: ChatWork, route: str = CHAT_PATH) -> None:
         self.chat = chat
         self.route = route
         self.stream = chat.request.stream
         self.supports = _CHAT
+        self.keep: Callable[[bytes, str | None], None] | None = None
+        """Is told of the whole answer, and what the key is charged for it."""
         self.prepares = self.bare = False
         self._images: ImageOperation | None = None
         self._pictured: OperationPart | None = None  # what the targets are asked for that only make images
@@ -214,6 +218,9 @@ class ChatOperation:
     def wishes(self, target: Target) -> OwnWishes:
         return self._work(target).wishes(target)
 
+    def shape(self, target: Target) -> OrderShape:
+        return shape_of(self._work(target), target)
+
     def stake(self, target: Target) -> int | None:
         return self._work(target).stake(target)
 
@@ -230,4 +237,7 @@ class ChatOperation:
             return self._images.conclude(conversations, charge)
         if self.chat.tells_cost and not self.stream:
             conversation.cost = AnswerCost(charge())
-        return conversation.answer
+        answer = conversation.answer
+        if self.keep is not None and answer is not None:
+            self.keep(answer, charge())
+        return answer

@@ -18,6 +18,7 @@ from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, marks_of
 from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.resumed import remembered
@@ -69,6 +70,7 @@ class ImagesEndpoint:
             job = jobs.join(asked)
             if job is None:
                 operation, route, order = await self.operation(order, key)
+                route = preferred(request, route)
                 copies = HELD_TIMES + len(operation.parts)
                 if not lease.grow(copies * sum(len(image.data) for image in order.images)):
                     raise gateway_overloaded()

@@ -1,8 +1,12 @@
-"""``GET /v1/models`` and ``/v1/models/{id}``: the models a key may use, in OpenAI's shape."""
+"""``GET /v1/models`` and ``/v1/models/{id}``: the models a key may use, in OpenAI's shape.
+
+A client that names a version of Anthropic's API, as its SDKs and Claude Code do, is answered in that API's shape.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -12,6 +16,8 @@ from gateway.endpoints.auth import Authenticator
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
 from gateway.server.request import Request
+from gateway.wire.messages.errors import ANTHROPIC_ERRORS
+from gateway.wire.messages.model_list import claude_model, claude_page
 
 _NO_ATTEMPT = ((b"x-gateway-attempts", b"0"),)
 
@@ -28,18 +34,34 @@ def model_routes(
     """
 
     async def list_models(request: Request, client: Client) -> None:
+        claude = _is_claudes(request, client)
         key = authenticator.authenticate(request)
         shown = listing().shown(key.models, priced=requires_price(key))
-        await client.respond(200, _NO_ATTEMPT, orjson.dumps({"object": "list", "data": shown}))
+        page = claude_page(shown, _query(request)) if claude else {"object": "list", "data": shown}
+        await client.respond(200, _NO_ATTEMPT, orjson.dumps(page))
 
     async def retrieve_model(request: Request, client: Client) -> None:
         """A model that the key may not use is answered as one that does not exist."""
+        claude = _is_claudes(request, client)
         key = authenticator.authenticate(request)
         name = request.params["model"]
         offered = listing()
         model = offered.one(name, key.models, priced=requires_price(key))
         if model is None:
             raise offered.missing(name, key.models)
-        await client.respond(200, _NO_ATTEMPT, orjson.dumps(model))
+        await client.respond(200, _NO_ATTEMPT, orjson.dumps(claude_model(model) if claude else model))
 
     return {"/v1/models": {"GET": list_models}, "/v1/models/{model:path}": {"GET": retrieve_model}}
+
+
+def _is_claudes(request: Request, client: Client) -> bool:
+    """Whether the client speaks Anthropic's API; then it is told of errors in that API's form, too."""
+    claude = b"anthropic-version" in request.fields
+    if claude:
+        client.error_form = ANTHROPIC_ERRORS
+    return claude
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The fields of the query; of several with one name the last."""
+    return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}

@@ -1,4 +1,4 @@
-"""Chats by which something paid is ordered, an image as a rule: they run in jobs, as other such orders do."""
+"""Chats by which something is ordered that is paid for: an image, as a rule. They run in jobs, as other orders do."""
 
 from __future__ import annotations
 

@@ -17,7 +17,10 @@ from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, OperationName, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.answer_cache import from_cache
 from gateway.endpoints.ownership import refuse_foreign_ids
+from gateway.endpoints.preference import preferred
+from gateway.exchange.cached_answer import CachedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.runtime.off_loop import off_loop
@@ -38,6 +41,9 @@ from gateway.wire.relay_routes import RELAY_ROUTES, AnswerForm, RelayRoute
 
 RELAY_PATHS: tuple[str, ...] = tuple(RELAY_ROUTES)
 
+CACHED: frozenset[OperationName] = frozenset({"embeddings", "completions", "moderations"})
+"""What may be answered from the cache: documents for documents."""
+
 HELD_TIMES = 2
 """How often a recording is in memory while it is sent: as it came, and in the form for the upstream."""
 
@@ -50,6 +56,7 @@ class RelayOperation:
     ``event_limit``: bytes of one event of an upstream's stream.
     ``tells_cost``: the answer's usage is to say what the key is charged.
     ``newest``: the last conversation that was begun.
+    ``keep``: is told of the whole answer, and what the key is charged for it.
     """
 
     request: RelayRequest
@@ -65,6 +72,7 @@ class RelayOperation:
     route: str = field(init=False)
     supports: frozenset[str] = field(init=False)
     newest: RelayConversation | None = None
+    keep: Callable[[bytes, str | None], None] | None = None
     _work: RequestedWork | None = None
 
     def __post_init__(self) -> None:
@@ -87,7 +95,15 @@ class RelayOperation:
         return (self,)
 
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        context = AttemptContext(
+        context = self.context_of(target, endpoint)
+        self.newest = RelayConversation(
+            self.request, context, count=self.count, boundary=secrets.token_hex(16), without=without
+        )
+        return self.newest
+
+    def context_of(self, target: Target, endpoint: Endpoint) -> AttemptContext:
+        """What an attempt is given."""
+        return AttemptContext(
             target,
             endpoint,
             self.clock.wall_ns() / 1_000_000_000,
@@ -96,10 +112,6 @@ class RelayOperation:
             tells_cost=self.tells_cost,
             context=self.context,
         )
-        self.newest = RelayConversation(
-            self.request, context, count=self.count, boundary=secrets.token_hex(16), without=without
-        )
-        return self.newest
 
     def wishes(self, target: Target) -> OwnWishes:
         return OwnWishes(relay_wishes(self.request))
@@ -109,15 +121,23 @@ class RelayOperation:
         assert isinstance(conversation, RelayConversation)
         if self.tells_cost and not self.stream:
             conversation.cost = AnswerCost(charge())
-        return conversation.answer
+        answer = conversation.answer
+        if self.keep is not None and answer is not None:
+            self.keep(answer, charge())
+        return answer
 
     def stake(self, target: Target) -> int | None:
         """What is billed by usage is never a paid item."""
         return None
 
+    def work_out(self) -> None:
+        """Do ahead, off the loop, what takes long with a slow request and is asked for on the loop."""
+        self._work = most_work(self.request, context=self.context, max_output=self.max_output)
+
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         if self._work is None:
-            self._work = most_work(self.request, context=self.context, max_output=self.max_output)
+            self.work_out()
+        assert self._work is not None
         return cost_bound((target,), self._work)
 
     def cost_reason(self, target: Target) -> str:
@@ -158,9 +178,18 @@ class RelayEndpoint:
             key = admission.recheck(request, key)
             request.model = asked.model
             route = admission.route(asked.model, key, unlisted=self._route.operation, operations=self._operations)
+            route = preferred(request, route)
             if not lease.grow(HELD_TIMES * sum(len(file.data) for file in asked.files)):
                 raise gateway_overloaded()
             operation = relay_operation(services, asked, route, tells_cost=services.snapshot.cost_in_answers)
+            if route.rules.cache is not None and self._route.operation in CACHED and not operation.stream:
+                found = await from_cache(services, request, client, key, route, operation, asked.fields, asked.size)
+                if isinstance(found, CachedAnswer):
+                    request.counted = True
+                    await found.run()
+                    request.error = found.refusal
+                    return
+                operation.keep = found
             exchange = Exchange(
                 services,
                 operation,

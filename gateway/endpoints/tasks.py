@@ -18,6 +18,7 @@ from gateway.core.images.task_model import price_each, priced
 from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
+from gateway.core.routing.durations import OrderShape
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
@@ -26,6 +27,7 @@ from gateway.endpoints.admission import Admission, marks_of
 from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_task, refuse_foreign_ids
+from gateway.endpoints.preference import preferred
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
 from gateway.jobs.job import Asked
@@ -79,7 +81,7 @@ class TaskOperation:
         tools = self.tools
         return TaskRelay(
             orjson.dumps({**self.body, "model": target.model}),
-            tools.context(target, endpoint),
+            tools.context(target, endpoint, self.shape(target)),
             images=self.images,
             points_per_usd=tools.points_per_usd,
             jitter=tools.jitter,
@@ -91,6 +93,11 @@ class TaskOperation:
 
     def wishes(self, target: Target) -> OwnWishes:
         return no_wishes(target)
+
+    def shape(self, target: Target) -> OrderShape:
+        sides = [self.body["input"].get(side) for side in ("width", "height")]
+        size = "x".join(map(str, sides)) if all(type(one) is int for one in sides) else None
+        return OrderShape.of(size, self.body["task_type"], self.images)
 
     def stake(self, target: Target) -> int | None:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)
@@ -132,7 +139,7 @@ class CreateTask:
             await check_task(body["input"], key, services)
             refuse_foreign_ids(ids_in_fields(body["input"]))
             route = self._route(model, body["task_type"], key)
-            images, times, route = self._priced(route, body)
+            images, times, route = self._priced(preferred(request, route), body)
             operation = TaskOperation(body, images, services.snapshot.image_orders.tools, len(raw), times)
             job = jobs.join(asked)  # an equal one may have come meanwhile
         joined = job is not None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.core.errors import GatewayError
+from gateway.core.routing.durations import OrderShape
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
 from gateway.endpoints.chat_operation import ChatOperation
@@ -90,6 +91,9 @@ class TranslatedOperation:
 
     def wishes(self, target: Target) -> OwnWishes:
         return self._chat.wishes(target)
+
+    def shape(self, target: Target) -> OrderShape:
+        return self._chat.shape(target)
 
     def stake(self, target: Target) -> int | None:
         return self._chat.stake(target)

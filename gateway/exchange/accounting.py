@@ -20,6 +20,7 @@ from gateway.core.pricing.charges import settle_charges
 from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.service_tiers import TIERS, billed_tier
+from gateway.core.routing.learned_routing import Avoided
 from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import OTHER, CostClass, Outcome, Phase, Price, Route, VirtualKey
 from gateway.exchange.attempt import Attempt
@@ -123,6 +124,18 @@ class Account:
         )
         self._attempts.append(record)
 
+    def from_cache(self) -> None:
+        """It is answered with what was kept: nothing is asked of an upstream, and nothing charged."""
+        record = self.record
+        record.state, record.confidence, record.charged, record.cost = "settled", "measured", 0, "0.00"
+        record.cached = self._decided = True
+
+    def begun_elsewhere(self, plan: AttemptPlan, avoided: Avoided) -> None:
+        """An endpoint was not asked first by what was learned."""
+        if not self.record.learned:
+            self.record.learned = str(avoided)
+            self._services.metrics.begun_elsewhere(self._route.model, plan.target.upstream.name)
+
     def end(self, attempt: Attempt, outcome: Outcome, failovers: Sequence[Failover]) -> None:
         """An attempt has ended. ``failovers``: the changes of way since its subrequest last ended one."""
         record, services = self._attempts[-1], self._services
@@ -169,8 +182,9 @@ class Account:
 
     def headers(self) -> Headers:
         """What every answer says of how it came about."""
-        attempts = self._attempts
-        return _made_by(attempts[-1].upstream, len(attempts)) if attempts else _NO_ATTEMPTS
+        attempts, expected = self._attempts, self.record.expected
+        made = _made_by(attempts[-1].upstream, len(attempts)) if attempts else _NO_ATTEMPTS
+        return made if expected is None else (*made, (b"x-gateway-expected-seconds", b"%.4g" % expected))
 
     def tokens_used(self) -> int | None:
         """Input and output together, once settled; None when nothing is known."""

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
-from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
+from gateway.core.route_rules import USUAL
+from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
+from gateway.exchange.arrangement import Arrangement, arrange, may_cost_more
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
+from gateway.exchange.job import ExchangeJob
 from gateway.exchange.operation import Operation as Operation
 from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
@@ -41,22 +43,6 @@ ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
 
 
-class ExchangeJob(Protocol):
-    """The job that an exchange is the work of, for whose clients another stands in (jobs/job.py).
-
-    ``id``: the job's. ``gone``: the client that began it left, and was not told to come again.
-    """
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def gone(self) -> bool: ...
-
-    async def admitted(self, record: ExchangeRecord) -> None:
-        """Return once it is written down that this exchange is about to be bought. Raises GatewayError."""
-        ...
-
-
 class Exchange:
     """One request's life. Make one, ``await run()``, forget it. Its subrequests share it (subrequest.py).
 
@@ -68,7 +54,7 @@ class Exchange:
     __slots__ = (
         *("_admission", "_asked", "_bounds", "_job", "_operation", "_parts", "_read_on_timer", "_responded"),
         *("_stop", "_subrequests", "account", "client", "deadline", "fetching", "key", "route", "sdk_retry"),
-        *("services", "snapshot"),
+        *("routings", "services", "snapshot"),
     )
 
     def __init__(
@@ -92,6 +78,7 @@ class Exchange:
         self.deadline = 0.0  # from when it has been let in
         self.sdk_retry = sdk_retry
         self.fetching: FetchAllowance | None = None
+        self.routings: Sequence[LearnedRouting] = ()
         self._operation = operation
         self._asked = asked
         self._admission: Lease | None = None
@@ -179,6 +166,13 @@ class Exchange:
         services, account, key = self.services, self.account, self.key
         at_ns = services.clock.wall_ns()
         self._parts = self._operation.parts
+        arrangement, route = None, self.route
+        bought = route.targets and route.targets[0].cost_class is CostClass.PAID
+        if bought or route.rules is not USUAL or self.snapshot.prefer != "order":
+            arrangement = arrange(services, self.snapshot, route, self._parts)
+            self.routings = arrangement.routings
+            if not may_cost_more(arrangement.route, route, self._parts):
+                self.route = arrangement.route
         exact = services.budgets.limited(key, self.route.named, at_ns, self._asked)
         bounds = self._bounds = CostBounds(self._parts, exact=exact)
         most = bounds.served_by(self.route.targets[0]) if self.route.targets else 0
@@ -186,6 +180,8 @@ class Exchange:
             account.record.id, key, self.route.named, most, at_ns, self._asked, route=self.route, why=bounds.why
         )
         account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
+        if arrangement is not None:
+            self._go(arrangement)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
@@ -195,6 +191,15 @@ class Exchange:
             raise
         finally:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
+
+    def _go(self, arrangement: Arrangement) -> None:
+        """Take this way, as far as the budgets have room for a target that may cost more than the usual one."""
+        route = arrangement.route
+        if self.route is not route and all(self.may_cost(part, route.targets[0]) for part in range(len(self._parts))):
+            self.route = route
+        if self.route is not route:
+            arrangement = Arrangement(self.route, arrangement.routings)
+        arrangement.tell(self.services, self.account.record)
 
     def _set_out(self) -> Sequence[Subrequest]:
         """What is to be brought, a subrequest for each part of it."""

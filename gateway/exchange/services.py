@@ -9,12 +9,15 @@ from datetime import UTC, tzinfo
 from typing import Protocol
 
 from gateway.billing.budgets import BudgetService
+from gateway.core.answer_cache import AnswerCache
 from gateway.core.chance import Randomness
 from gateway.core.client_address import Network
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.made_ids import MadeIds
 from gateway.core.pricing.price_list import PriceList
+from gateway.core.route_rules import Prefer
+from gateway.core.routing.durations import LearnedDurations
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Upstream
 from gateway.exchange.tokenizer import Tokenizer
@@ -47,6 +50,8 @@ class Snapshot:
     ``keeps_responses``: whether answers of the Responses API are kept, for ``responses_keep`` seconds and in
     ``responses_keep_max`` bytes.
     ``jobs_keep``: seconds that paid work is kept after its end; ``jobs_join``: that an equal re-send joins it.
+    ``learns``: whether it is learned how long orders take. ``prefer``: what targets are put in order by, where their
+    model does not say it.
     """
 
     routes: RouteTable
@@ -75,6 +80,8 @@ class Snapshot:
     responses_keep_max: int = 1 << 30
     jobs_keep: float = 3600.0
     jobs_join: float = 600.0
+    learns: bool = True
+    prefer: Prefer = "order"
 
 
 class Images(Protocol):
@@ -166,3 +173,5 @@ class Services:
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)
     made_ids: MadeIds = field(default_factory=MadeIds)
+    answers: AnswerCache = field(default_factory=AnswerCache)
+    learned: LearnedDurations = field(default_factory=LearnedDurations)

@@ -7,6 +7,7 @@ side by side under one reservation and one settlement.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -14,6 +15,7 @@ from typing import Protocol
 from gateway.core.errors import GatewayError, ResultUnavailable
 from gateway.core.outcomes.shown_words import in_the_clients_words
 from gateway.core.outcomes.table import client_error
+from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
 from gateway.core.types import (
     ASYNCHRONOUS,
@@ -25,6 +27,7 @@ from gateway.core.types import (
     VirtualKey,
 )
 from gateway.exchange.accounting import OUR_MISTAKE, Account
+from gateway.exchange.arrangement import learn_of
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.client import Client
 from gateway.exchange.operation import OperationPart as OperationPart
@@ -55,6 +58,7 @@ class ExchangeContext(Protocol):
 
     ``deadline``: the time of the client's loop.
     ``fetching``: what fetches of images for this answer may still take; None before the first.
+    ``routings``: what is known of each of its parts; empty where nothing is learned.
     """
 
     services: Services
@@ -66,6 +70,7 @@ class ExchangeContext(Protocol):
     deadline: float
     sdk_retry: bool
     fetching: FetchAllowance | None
+    routings: Sequence[LearnedRouting]
 
     def may_cost(self, subrequest: int, target: Target) -> bool:
         """Whether the budgets let a subrequest, by its number, be served by ``target``; what that may cost is
@@ -83,6 +88,7 @@ class Subrequest:
 
     ``number``: which of the exchange's subrequests it is. ``conversation``: the newest, after success the one that
     served. ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
+    ``emit_now``: ``emit`` without waiting, by the client's own; False before that, and where it must be waited for.
     """
 
     __slots__ = (
@@ -101,6 +107,7 @@ class Subrequest:
         "_waking",
         "committed",
         "conversation",
+        "emit_now",
     )
 
     def __init__(self, exchange: ExchangeContext, part: OperationPart, number: int = 0) -> None:
@@ -119,6 +126,7 @@ class Subrequest:
         self._waking: AbstractContextManager[None] | None = None
         self.conversation: Conversation | None = None
         self.committed = False
+        self.emit_now: Callable[[bytes], bool] = _not_yet
 
     @property
     def bought(self) -> bool:
@@ -149,6 +157,7 @@ class Subrequest:
             randomness=around.services.randomness,
             work=self._part,
             asker=around.key.name,
+            learned=around.routings[self._number] if around.routings else None,
         )
         while True:
             step = self._next(failover_plan)
@@ -195,6 +204,8 @@ class Subrequest:
     def _begin(self, plan: AttemptPlan) -> Attempt:
         around = self._exchange
         self._plan = plan
+        if around.routings and (avoided := around.routings[self._number].avoided) is not None:
+            around.account.begun_elsewhere(plan, avoided)
         self.conversation = conversation = self._part.converse_with(plan.target, plan.endpoint, plan.without)
         conversation.asked_with = plan.credential.name
         attempt = Attempt(plan, conversation, around.services, caller=self, waits=self._waits, deadline=around.deadline)
@@ -208,6 +219,9 @@ class Subrequest:
         self._plan = None
         if self._waking is not None:
             self._stop_waking()
+        around = self._exchange
+        if around.routings:
+            learn_of(around.services, self._part, plan.target, plan.endpoint, outcome, seconds=attempt.waited)
         if not outcome.ok:
             outcome = self._in_context(outcome, plan.target)
         try:
@@ -289,12 +303,8 @@ class Subrequest:
             if self._failover_plan is not None and self._plan is not None:
                 self._failover_plan.answering(self._plan, self._loop.time())
             self.committed = True
+            self.emit_now = around.client.write_now
         await around.client.emit(data, meaningful)
-
-    def emit_now(self, data: bytes) -> bool:
-        """The short way: content has gone out before and the client takes it."""
-        around = self._exchange
-        return self.committed and not around.client.gone and around.client.write_now(data)
 
     # What the conversation asks for besides
 
@@ -352,3 +362,8 @@ class Subrequest:
         if self._waking is not None:
             self._waking.__exit__(None, None, None)
             self._waking = self._wakeup = None
+
+
+def _not_yet(data: bytes) -> bool:
+    """Before the first content: that brings the head with it, which may have to be waited for."""
+    return False

@@ -16,6 +16,7 @@ from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.pricing.usage_sums import together
+from gateway.core.routing.durations import Expected, OrderShape
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.types import ALL_WISHES, ASYNCHRONOUS, NO_WISHES, Endpoint, Target, Usage, Wish
 from gateway.translate.commands import Conversation
@@ -44,6 +45,7 @@ class ImageTools:
     ``wall_ns``: Unix time.
     ``jitter``: a number from 0 to 1.
     ``event_limit``: bytes of one event of an upstream's stream.
+    ``expected``: says how long an order takes; None where nothing is learned.
     ``webhook_base``: the URL at which PiAPI reaches this gateway; empty without webhooks.
     ``webhook_secret``: the secret PiAPI then sends.
     """
@@ -55,14 +57,20 @@ class ImageTools:
     jitter: Callable[[], float]
     points_per_usd: int
     event_limit: int = EVENT_LIMIT
+    expected: Callable[[Target, OrderShape], Expected | None] | None = None
     webhook_base: str = ""
     webhook_secret: str = field(default="", repr=False)
 
-    def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
-        """The context of an attempt that begins now."""
-        now = self.wall_ns() / 1_000_000_000
+    def context(self, target: Target, endpoint: Endpoint, shape: OrderShape) -> AttemptContext:
+        """The context of an attempt that begins now, at an order of this shape."""
         return AttemptContext(
-            target, endpoint, now, self.redact, self.event_limit, redact_document=self.redact_document
+            target,
+            endpoint,
+            self.wall_ns() / 1_000_000_000,
+            self.redact,
+            self.event_limit,
+            redact_document=self.redact_document,
+            expected=None if self.expected is None else self.expected(target, shape),
         )
 
     def webhook(self) -> TaskWebhook | None:
@@ -117,7 +125,7 @@ class ImageOrderPart:
 
     def _conversation(self, target: Target, endpoint: Endpoint, without: frozenset[Wish]) -> ImageConversation:
         tools = self.tools
-        context = tools.context(target, endpoint)
+        context = tools.context(target, endpoint, self.shape(target))
         if target.operation == "task":
             return ImagesToTask(
                 self.shared.tasks[order_name(target)],
@@ -180,6 +188,16 @@ class ImageOrderPart:
     def cost_reason(self, target: Target) -> str:
         """Nothing: the client knows what it ordered."""
         return ""
+
+    def shape(self, target: Target) -> OrderShape:
+        """What decides how long it takes."""
+        request = self.request
+        if target.operation == "task":
+            order = self.shared.tasks[order_name(target)]
+            return OrderShape.of(order.size, order.task_type, self.images)
+        asked = size_and_quality(request, target.model)
+        previews = self.presenter.stream and bool(request.partial_images) and target.operation == "images"
+        return OrderShape.of(asked.get("size"), asked.get("quality"), self.images, silent=not previews)
 
     def stake(self, target: Target) -> int | None:
         """Nano-dollars the images can cost at most at ``target``; None if unknown."""

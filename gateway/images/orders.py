@@ -21,7 +21,7 @@ from gateway.images.operation import MAKERS_OF_IMAGES, ImageOperation, ImageOrde
 from gateway.images.own_images import Open, with_own_images
 from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
-from gateway.wire.images_async_order import async_quality_problem
+from gateway.wire.images_async_order import async_quality_problem, takes_newest
 from gateway.wire.images_request import IMAGES_PARAMETERS, WITHHELD
 
 _IMAGES_APIS = ("images", "images_async")
@@ -169,13 +169,17 @@ class OrderPreparation:
 
 
 def _supports(request: ImagesRequest, targets: Sequence[Target]) -> frozenset[str]:
-    """The operations that can do what is ordered. Raises ClientError if none of the targets' can."""
+    """The operations that can do what is ordered. Raises ClientError if none of the targets' can.
+
+    What only an Images API is known to take goes to one; where there is none, the others may refuse it themselves.
+    """
     problem = async_quality_problem(request)
-    if problem is None:
-        return MAKERS_OF_IMAGES
-    if all(target.operation == "images_async" for target in targets) and targets:
+    operations = {target.operation for target in targets}
+    if problem is not None and operations == {"images_async"}:
         raise problem
-    return MAKERS_OF_IMAGES - {"images_async"}
+    if problem is not None or ("images" in operations and takes_newest(request)):
+        return MAKERS_OF_IMAGES - {"images_async"}
+    return MAKERS_OF_IMAGES
 
 
 def _unknown(request: ImagesRequest) -> ClientError:

@@ -13,6 +13,7 @@ import orjson
 from gateway.core.images.task_model import order_name
 from gateway.core.images.task_order import TaskOrder
 from gateway.core.images.types import ImagesRequest, SourceImage
+from gateway.core.routing.durations import ANY_SHAPE
 from gateway.core.types import Endpoint, Target
 from gateway.images.operation import ImageConversation, ImageOperation, ImageTools
 from gateway.translate.images_to_async import ImagesToAsync
@@ -83,7 +84,7 @@ class ResumedOrder:
     def conversation(self, task_id: str, target: Target, endpoint: Endpoint) -> ImageConversation:
         """What brings the pictures of a task that was made."""
         tools, presenter = self.tools, self.operation.presenter
-        context = tools.context(target, endpoint)
+        context = tools.context(target, endpoint, ANY_SHAPE)
         made: ImagesToAsync | ImagesToTask
         if target.operation == "images_async":
             made = ImagesToAsync(

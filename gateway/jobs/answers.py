@@ -1,4 +1,4 @@
-"""Where the answers of jobs lie: a small one in the job's row, a large one in a file for this user alone."""
+"""Where the answers of jobs lie: a small one in the job's row, a large one in a file, for its owner alone."""
 
 from __future__ import annotations
 

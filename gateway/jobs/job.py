@@ -70,7 +70,7 @@ class JobClient(StandInClient):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Job:
-    """One job. Implements ``core.jobs.joining.Joinable`` and ``exchange.exchange.ExchangeJob``.
+    """One job. Implements ``core.jobs.joining.Joinable`` and ``exchange.job.ExchangeJob``.
 
     ``client``: where its answer is collected; None once it lies in the store alone. ``running``: the task that runs its
     exchange, or brings it to its end after a restart; None for one that ended before this process.

@@ -46,8 +46,7 @@ class Keyring:
         self.on_change: Callable[[StoredKey], None] = lambda _: None
         self._clock = clock
         self._stored = {key.name: key for key in stored}
-        self._file_keys: tuple[VirtualKey, ...] = ()
-        self._file_names: frozenset[str] = frozenset()
+        self._file_keys: dict[str, VirtualKey] = {}  # by name
         self._file_index: dict[bytes, _Entry] = {}
         self._index: dict[bytes, _Entry] = {}
         self._found: dict[bytes, _Entry] = {}  # by SHA-256: those of the index that have been asked for
@@ -80,9 +79,9 @@ class Keyring:
         """``keys``, and until when they stay the same if none is changed: Unix time in nanoseconds."""
         now_ns = self._clock.wall_ns()
         until_ns = _NEVER_NS
-        named: list[VirtualKey] = [*self._file_keys]
+        named: list[VirtualKey] = [*self._file_keys.values()]
         for name, key in self._stored.items():
-            if name in self._file_names:
+            if name in self._file_keys:
                 continue
             if key.revoked_at_ns is not None:
                 if now_ns >= key.revoked_at_ns + REMEMBERED_NS:
@@ -93,9 +92,7 @@ class Keyring:
 
     def named(self, name: str) -> VirtualKey | None:
         """The key of that name: the file's, or else the store's, also if it is revoked."""
-        if name in self._file_names:
-            return next(key for key in self._file_keys if key.name == name)
-        return self._known.get(name)
+        return self._file_keys.get(name) or self._known.get(name)
 
     @property
     def stored(self) -> tuple[VirtualKey, ...]:
@@ -104,8 +101,7 @@ class Keyring:
 
     def configure(self, file_keys: Iterable[VirtualKey]) -> None:
         """Take these keys of the file, and no others of it, from now on."""
-        self._file_keys = tuple(file_keys)
-        self._file_names = frozenset(key.name for key in self._file_keys)
+        self._file_keys = {key.name: key for key in file_keys}
         self._rebuild()
 
     def find(self, digest: bytes) -> VirtualKey | None:
@@ -156,14 +152,14 @@ class Keyring:
         self._index, self._found, self._revoked, self._known = {}, {}, {}, {}
         for key in list(self._stored.values()):
             self._take(key)
-        self._file_index = {self.pepper.digest_of(key.digest): _Entry(key, None) for key in self._file_keys}
+        self._file_index = {self.pepper.digest_of(key.digest): _Entry(key, None) for key in self._file_keys.values()}
         self._keys = None
 
     def _take(self, key: StoredKey) -> None:
         """Know a key by its digests. Nothing is awaited, so that a look-up sees all of a change or nothing of it."""
         self._stored[key.name] = key
         known = self._known[key.name] = key.virtual_key()
-        if key.revoked_at_ns is not None or key.name in self._file_names:
+        if key.revoked_at_ns is not None or key.name in self._file_keys:
             self._revoked[key.digest] = _Entry(known, key.revoked_at_ns)
             return
         expires = key.settings.expires_at_ns

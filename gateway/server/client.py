@@ -45,8 +45,8 @@ class Client:
     the server answered itself, since what came after the head was not sound.
 
     ``keep_alive``: whether the connection outlives the answer; may be unset until then. ``cors``: further headers of
-    every answer, for the page that asked. ``error_form``: how it is told of errors; its handler may set another.
-    ``request_id``: goes out with it. ``loop``: the one that all of it runs in.
+    every answer, for the page that asked; ``own_headers`` adds to them. ``error_form``: how it is told of errors; its
+    handler may set another. ``request_id``: goes out with it. ``loop``: the one that all of it runs in.
     """
 
     __slots__ = (
@@ -102,6 +102,10 @@ class Client:
     def host(self) -> str | None:
         """The host, with its port, that the client asked by; None if it named none that can stand in a link."""
         return self.request.host
+
+    def own_headers(self, headers: Headers) -> None:
+        """Send these with the answer, whichever it is: what a route's own clients look for."""
+        self.cors = (*self.cors, *headers)
 
     # The client's leaving
 
@@ -188,11 +192,13 @@ class Client:
             await asyncio.sleep(0)
 
     def write_now(self, data: bytes) -> bool:
-        """``write`` without waiting. False if the client must be waited for, or the head is not out: then ``write``."""
-        if not self._chunked or self._flow.writing_paused or self.finished or not data or len(data) > AT_ONCE:
+        """``write`` without waiting. False if the client must be waited for, is gone, or the head is not out: then
+        ``write``.
+        """
+        size = len(data)
+        if self.gone or self._flow.writing_paused or not self._chunked or self.finished or not 0 < size <= AT_ONCE:
             return False
-        if not self.gone:
-            self._connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._connection.transport.write(b"%x\r\n%b\r\n" % (size, data))
         return True
 
     async def finish(self) -> None:

@@ -18,6 +18,7 @@ from gateway.server.request import Request
 
 EXPOSED = (
     "x-request-id",
+    "request-id",
     "retry-after",
     "retry-after-ms",
     "x-should-retry",
@@ -25,6 +26,8 @@ EXPOSED = (
     "x-gateway-attempts",
     "x-gateway-cost-usd",
     "x-gateway-note",
+    "x-gateway-expected-seconds",
+    "x-gateway-cache",
     "x-gateway-job",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",

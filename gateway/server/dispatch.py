@@ -24,7 +24,9 @@ from gateway.server.paths import KnownRoute, RouteIndex, shown_path
 from gateway.server.request import STATUS_CLIENT_GONE, Request, SenderGone
 
 RouteHandler = Callable[[Request, Client], Awaitable[None]]
-"""What answers one route: through the Client, or by raising a GatewayError before it has answered."""
+"""What answers one route: through the Client, or by raising a GatewayError before it has answered.
+
+One with a method ``dress`` tells the Client by it how its own clients are told of errors, before a 405, too."""
 
 OwnRoutes = Mapping[str, Mapping[str, RouteHandler]]
 """Path → method → handler. What answers GET answers HEAD, and a path may have parameters (paths.py)."""
@@ -88,7 +90,7 @@ class Dispatch:
             elif method == "OPTIONS" and self._cors is not None:
                 await self._tell_options(request, client, route, preflight)
             elif route is not None:
-                error, headers = self._wrong_method(request, route)
+                error, headers = self._wrong_method(request, route, client)
                 await client.error(error, headers)
             else:
                 raise self._unknown_url(request)
@@ -147,8 +149,11 @@ class Dispatch:
         error.detail = "there is no such route"  # the log shows the path beside it, as far as it may be shown
         return error
 
-    def _wrong_method(self, request: Request, route: Known) -> tuple[ClientError, Headers]:
+    def _wrong_method(self, request: Request, route: Known, client: Client) -> tuple[ClientError, Headers]:
         """RFC 9110 §15.5.6: a 405 names what is allowed."""
+        for handler in route.methods.values():
+            if (dress := getattr(handler, "dress", None)) is not None:
+                dress(client)
         allowed = ", ".join(sorted(route.methods))
         # Who sends an order to the root has lost the end of the URL.
         there = self._there if route.path == "/" else ""

@@ -17,6 +17,7 @@ from typing import Literal
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.pricing.prices import usd_number
 from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER
+from gateway.telemetry.cache_series import CacheSeries
 from gateway.telemetry.exposition import (
     CONTENT_TYPE_OPENMETRICS,
     CONTENT_TYPE_TEXT,
@@ -47,6 +48,8 @@ class Figures:
     ``pending``: the ledger's rows not yet committed.
     ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
+    ``cache_bytes``: what kept answers take in memory.
+    ``learned``: upstream, operation, model there, quantile, and the seconds within which such a share of orders ends.
     ``catalogue_age``: days since the built-in prices were last looked through.
     ``jobs``: those that have not ended.
     """
@@ -58,6 +61,8 @@ class Figures:
     auth_failures: int
     admin_auth_failures: int
     catalogue_age: int
+    cache_bytes: int = 0
+    learned: Iterable[tuple[str, str, str, str, float]] = ()
     jobs: int = 0
 
 
@@ -83,6 +88,12 @@ class Metrics:
             ("model", "from", "to", "reason"),
             kept=1,
         )
+        self._learned = counts(
+            "gateway_learned_starts_total",
+            "Requests that began at another endpoint or upstream than configured, since those like them take long.",
+            ("model", "upstream"),
+        )
+        self._cache = CacheSeries()
         self._crossed = counts(
             "gateway_budget_crossed_total",
             "Budgets of which a percentage was used up; key is empty for a team's.",
@@ -208,6 +219,20 @@ class Metrics:
         names = (known(model, space.models), known(from_, space.upstreams), known(to, space.upstreams))
         self._failovers.of((*names, reason)).value += 1
 
+    def cache_hit(self, key: str, team: str | None, model: str, saved: int) -> None:
+        """Count a request that was answered from the cache. ``saved``: nano-dollars that the answer had cost."""
+        labels = (*self._owner(key, team), known(model, self._space.models))
+        self._cache.hits.of(labels).value += 1
+        self._cache.saved.of(labels).value += saved
+
+    def cache_missed(self, key: str, team: str | None, model: str) -> None:
+        """Count a request that could have been answered from the cache, if it had held the answer."""
+        self._cache.misses.of((*self._owner(key, team), known(model, self._space.models))).value += 1
+
+    def begun_elsewhere(self, model: str, upstream: str) -> None:
+        """Count a request that began elsewhere than configured by what was learned. ``upstream``: that was asked."""
+        self._learned.of((known(model, self._space.models), known(upstream, self._space.upstreams))).value += 1
+
     def enter(self, route: str) -> None:
         """Count a request that has come in."""
         route = route if route in self._space.routes else OTHER
@@ -240,9 +265,10 @@ class Metrics:
         of = self._of_requests
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
-            *(self._attempts, self._failovers, self._crossed, self._refused, self._still_running, self._jobs),
+            *(self._attempts, self._failovers, self._learned, self._crossed, self._refused, self._still_running),
+            *(self._cache.hits, self._cache.misses, self._jobs),
         )
-        money = (of.cost, of.upstream_cost)
+        money = (of.cost, of.upstream_cost, self._cache.saved)
         distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)
         # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
         taken = [
@@ -280,8 +306,9 @@ def _counter(family: Family[Count], values: Sequence[int], convert: Callable[[in
 
 def _histogram(family: Family[Distribution]) -> Exposed:
     found = family.values()
-    values = [Buckets(one.counts(), one.sum) for one in found]
-    series = zip(family.texts(), values, strict=False)
+    counts, sums = [one.counts() for one in found], [one.sum for one in found]
+    written = zip(family.texts(), counts, sums, strict=False)
+    series = ((text, Buckets(held, total)) for text, held, total in written)
     return Exposed(family.name, family.help, "histogram", family.labels, series, found[0].bounds if found else ())
 
 
@@ -325,6 +352,14 @@ def _shown(figures: Figures) -> Iterator[Exposed]:
     yield _gauge("gateway_jobs_running", "Jobs that have not ended.", (), [((), figures.jobs)])
     meaning = "Days since the built-in prices were last looked through."
     yield _gauge("gateway_catalogue_age_days", meaning, (), [((), figures.catalogue_age)])
+    meaning = "Bytes of answers kept for equal requests."
+    yield _gauge("gateway_cache_bytes", meaning, (), [((), figures.cache_bytes)])
+    yield _gauge(
+        "gateway_learned_duration_seconds",
+        "Seconds within which such a share of a model's latest orders ended, of all sizes, once twelve were seen.",
+        ("upstream", "operation", "upstream_model", "quantile"),
+        ((tuple(labels), seconds) for *labels, seconds in figures.learned),
+    )
     yield _total(
         "gateway_auth_failures_total",
         "Requests with a missing or wrong key.",

@@ -66,20 +66,28 @@ def request_fields(record: ExchangeRecord) -> dict[str, Any]:
     fields["images"] = usage.images
     fields["cost_usd"] = record.cost or format_usd(record.charged)
     fields["confidence"] = record.confidence
-    if record.unpriced:
-        fields["unpriced"] = True
-    if record.above_bound:
-        fields["above_bound"] = True
-    if record.tier:
-        fields["tier"] = record.tier
-    if record.job is not None:
-        fields["job"] = record.job
-    if record.paid_by is not None:
-        fields["joined"], fields["paid_by"] = True, record.paid_by
+    fields |= _unusual_fields(record)
     fields["ms"] = round((record.duration or 0.0) * 1000, 1)
     if attempts and attempts[-1].outcome == "ok":
         fields.update(attempt_fields(attempts[-1]))
     return fields
+
+
+def _unusual_fields(record: ExchangeRecord) -> dict[str, Any]:
+    """What most requests have nothing to say of."""
+    joined = record.paid_by is not None
+    said = {
+        "unpriced": record.unpriced,
+        "above_bound": record.above_bound,
+        "tier": record.tier,
+        "cache": "hit" if record.cached else None,
+        "learned": record.learned,
+        "preferred": record.preferred,
+        "job": record.job,
+        "joined": joined,
+        "paid_by": record.paid_by,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 class RequestLines:
@@ -91,8 +99,9 @@ class RequestLines:
     def line(self, record: ExchangeRecord, stamp: str) -> str | None:
         """The line, in ASCII; None for a request that is not ordinary. ``stamp``: the time as the line has it."""
         attempts, cost = record.attempts, record.cost
-        unusual = record.code is not None or record.above_bound or record.tier or record.job is not None
-        if not attempts or cost is None or unusual:
+        if not attempts or cost is None or record.code is not None or record.job is not None:
+            return None
+        if record.above_bound or record.tier or record.learned or record.preferred:
             return None
         last, usage = attempts[-1], record.usage
         if last.outcome != "ok" or last.detail or last.task_id is not None:

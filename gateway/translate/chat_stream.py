@@ -41,11 +41,11 @@ from gateway.wire.writable import writable
 
 TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
 PING = b": ping\n\n"
-ENOUGH_ALIKE = 3
+ENOUGH_ALIKE = 2
 """Events with a text of the same choice from which on more are expected: to learn their pattern takes as long as to
 parse two, and choices that take turns have none."""
 
-MANY_AT_ONCE = ENOUGH_ALIKE + 4
+MANY_AT_ONCE = ENOUGH_ALIKE + 5
 """Events of a piece that has so many texts itself: beside them an answer has a role, a reason, usage, and its end."""
 
 
@@ -146,9 +146,11 @@ class ChatStream:
         """
         if self._is_plain and len(data) <= self._limit and (texts := self._plain.texts(data)) is not None:
             self.received += len(data)
-            self._take_texts(texts)
+            self.progress += len(texts)
+            self.text.extend(texts)
             if self._fold is None:
                 return data
+            self._fold(texts)
             self.trouble = self._too_big()
             self.over = self.trouble is not None
             return b""
@@ -260,14 +262,11 @@ class ChatStream:
 
     def _take_plain(self, events: bytes, texts: list[str]) -> None:
         """Take, without parsing them, events that differ from an earlier one only in their texts."""
-        self._take_texts(texts)
-        if self._fold is None:
-            self.out.append(events)
-
-    def _take_texts(self, texts: list[str]) -> None:
         self.progress += len(texts)
         self.text.extend(texts)
-        if self._fold is not None:
+        if self._fold is None:
+            self.out.append(events)
+        else:
             self._fold(texts)
 
     def _take(self, event: Event, many: bool = False) -> Outcome | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.core.outcomes.classify import AnswerSource
+from gateway.core.routing.durations import Expected
 from gateway.core.types import CostClass, Endpoint, Target
 from gateway.wire.answer_sounds import Heard
 
@@ -27,6 +28,7 @@ class AttemptContext:
     ``event_limit``: bytes one event of a stream may have.
     ``context``: tokens that the model takes in and writes together; None if that is not known.
     ``tells_cost``: the answer's usage is to say what the virtual key is charged.
+    ``expected``: how long such an order takes; None if that is not known.
     ``heard``: is told of the sounds in the answer; None where none was asked for.
     """
 
@@ -39,6 +41,7 @@ class AttemptContext:
     tells_cost: bool = False
     context: int | None = None
     heard: Heard | None = None
+    expected: Expected | None = None
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
         """The source of an answer to this attempt.

@@ -214,7 +214,7 @@ class RelayConversation(ConversationState):
     def _taken(self, document: dict[str, Any], body: bytes) -> Conversing:
         route = self._request.route
         self._document = document
-        self.usage = believed(route.usage(document), self._request, self._received)
+        self.usage = self._believed(route.usage(document), self._received)
         if self.usage is None and is_free(self._context.target.price):
             self.usage = Usage()  # nothing is told, and nothing about the bill is a guess
         as_events = route.as_events
@@ -224,6 +224,10 @@ class RelayConversation(ConversationState):
             return _OK
         self._body, self.content_type = body, b"application/json"
         return _OK
+
+    def _believed(self, usage: Usage | None, received: int) -> Usage | None:
+        """``usage`` if it is plausible. ``received``: bytes of the answer."""
+        return believed(usage, self._request, received)
 
     def _judged(self, head: Head, body: bytes) -> tuple[Outcome, dict[str, Any]]:
         context = self._context
@@ -272,7 +276,7 @@ class RelayConversation(ConversationState):
             return stream.trouble
         if not stream.answered:
             return Outcome("sse_empty", Phase.ANSWERED, 200, detail="the stream ended without content")
-        self.usage = believed(stream.usage, self._request, stream.received)
+        self.usage = self._believed(stream.usage, stream.received)
         out = stream.ending()
         if (event := stream.usage_event) is not None and self._request.asks_for_usage:
             cost = yield from asked_cost(self._context)

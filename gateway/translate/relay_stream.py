@@ -175,11 +175,13 @@ class RelayStream:
                 return None
             if event.data and (outcome := self._take(event)) is not None:
                 return outcome
+            if self._done:
+                return None
         return None
 
     def _take(self, event: Event) -> Outcome | None:
         if is_event_of_life(event.event):
-            self._out_of_life()
+            self._out_of_life(event)
             return None
         try:
             document = parsed_strictly(event.data)
@@ -222,8 +224,8 @@ class RelayStream:
             self.awaiting = Awaiting.IDLE
         return None
 
-    def _out_of_life(self) -> None:
-        """Let a client know that the upstream still works; see ``ChatStream``."""
+    def _out_of_life(self, event: Event | None = None) -> None:
+        """Let a client know that the upstream still works; see ``ChatStream``. ``event``: what said so, if one did."""
         if self.answered and not self._has_ids:
             self.out.append(PING)
 

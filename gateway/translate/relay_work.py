@@ -16,6 +16,8 @@ import orjson
 from gateway.core.billing_terms import Asked
 from gateway.core.pricing.cost_bound import RequestedWork, most_output
 from gateway.core.types import Price, Usage
+from gateway.wire.asked_work import asked_of
+from gateway.wire.messages.relayed import as_chat_counts, most_written
 from gateway.wire.most_input import UNKNOWN_WINDOW, most_input
 from gateway.wire.recording_length import likely_milliseconds, most_milliseconds
 from gateway.wire.relay_request import RelayRequest
@@ -75,6 +77,8 @@ def most_work(request: RelayRequest, *, context: int | None, max_output: int | N
         )
     if operation == "responses":
         return _most_of_response(request, size, context, max_output)
+    if operation == "messages":
+        return _most_of_message(request, context, max_output)
     return RequestedWork(size)
 
 
@@ -142,6 +146,16 @@ def rough_input(request: RelayRequest) -> int:
     return rough_tokens(request.size)
 
 
+def _most_of_message(request: RelayRequest, context: int | None, max_output: int | None) -> RequestedWork:
+    """What a message can take: as the same chat, but that thinking is within the client's bound."""
+    body = as_chat_counts(request.fields)
+    return RequestedWork(
+        most_input(body, request.model, context, request.size),
+        most_output(most_written(request.fields), max_output),
+        asked=asked_of(body, request.model),
+    )
+
+
 def _most_of_response(request: RelayRequest, size: int, context: int | None, max_output: int | None) -> RequestedWork:
     """What a response can take: beside its bytes the pictures and files in it; the whole window where it goes on from
     what is kept at the upstream, or the upstream fetches for it.
@@ -203,5 +217,7 @@ def _prompts(prompt: Any) -> int:
 
 
 def expected_choices(request: RelayRequest) -> int:
-    """How many texts the answer to a completion has."""
+    """How many texts the answer has, each of which says that it is complete."""
+    if request.route.operation != "completions":
+        return 1
     return (request.fields.get("n") or 1) * _prompts(request.fields.get("prompt"))

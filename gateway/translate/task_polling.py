@@ -21,6 +21,7 @@ from gateway.core.pricing.prices import image_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
 from gateway.translate.commands import Command, Result, Send, Sleep, Stalled, receive_body
 from gateway.translate.context import AttemptContext
+from gateway.translate.poll_rhythm import intervals
 from gateway.translate.presenting import Emitting
 from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.answer_head import Head
@@ -38,9 +39,8 @@ megapixel have less than 24 MB even without any compression, one of 2880 × 2880
 READ_WITHIN = 30.0
 """Seconds a poll may take; a slower host is treated like one that is down."""
 
-GROWTH = 1.5
 SPREAD = 0.2
-"""The factor by which the time between two polls grows (``GROWTH``), and the share by which chance may change it."""
+"""The share by which chance may change the time between two polls."""
 
 LONGEST_ASKED = 60.0
 """Seconds: the longest Retry-After that is obeyed, since the work is paid for and may be done long before."""
@@ -121,20 +121,20 @@ class TaskPolling:
 
         ``tell``: what is emitted before every poll. ``at_once``: the first poll comes without a wait.
 
-        The wait grows from ``tasks.poll`` to ``tasks.poll_max``. A host that limits the rate is not polled for twice
-        the wait, or for as long as it asked.
+        How long it waits before each: ``poll_rhythm.py``. A host that limits the rate is not polled for twice the
+        wait, or for as long as it asked.
         """
-        times = self._context.target.upstream.tasks
+        expected = None if at_once else self._context.expected  # it has run for longer than is known here
+        rhythm = intervals(self._context.target.upstream.tasks, expected)
         hosts = cycle(self._hosts())
         host = next(hosts)
-        interval = times.poll
-        wait = 0.0 if at_once else self._spread(interval)
+        wait = 0.0 if at_once else self._spread(next(rhythm))
         while True:
             if wait:
                 yield Sleep(wait, self._wakeup)
             yield from tell()
             answer = yield from self._ask(task_id, host)
-            interval = min(interval * GROWTH, times.poll_max)
+            interval = next(rhythm)
             wait = self._spread(interval)
             if isinstance(answer, TaskState):
                 if answer.status != "running":

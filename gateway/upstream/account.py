@@ -48,7 +48,7 @@ async def ask_account(
     """The result of ``read`` for the account of ``credential``; None if no host answers now.
 
     The hosts are asked one after the other. Each may take its share of what is left of ``ACCOUNT_TIMEOUT``, so that a
-    silent host does not keep the next one from being asked. Upstreams of the openai dialect have no account page.
+    silent host does not keep the next one from being asked. Upstreams of other dialects have no account page.
     """
     if upstream.dialect != "piapi":
         return None
@@ -59,7 +59,7 @@ async def ask_account(
         try:
             async with asyncio.timeout((end - loop.time()) / (hosts - place)):
                 key = (ACCOUNT_KEY_HEADER.encode(), credential.value.encode())
-                answer = await read_free(pool, endpoint, ACCOUNT_INFO_PATH, key, ACCOUNT_ANSWER_LIMIT)
+                answer = await read_free(pool, endpoint, ACCOUNT_INFO_PATH, (key,), ACCOUNT_ANSWER_LIMIT)
             document = read_json(answer.body or b"")
         except (TransportError, TimeoutError, ValueError):  # ValueError: no JSON, or a key no header can hold
             continue

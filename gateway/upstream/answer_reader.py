@@ -106,11 +106,9 @@ class AnswerReader:
                 return self._parse_edge(data)
             self._head_room -= size
             self._head_pieces.append(data)
-            self._parse(data)
         elif size > FED_AT_ONCE:
             return self._parse_slices(data)
-        else:
-            self._parse_body(data)
+        self._parse(data)
         return b""
 
     def close(self) -> None:
@@ -157,40 +155,36 @@ class AnswerReader:
 
     def _parse(self, data: bytes) -> int:
         """Let the parser read. Returns in how many pieces it found a body."""
-        if self._parser is None:
+        parser, in_body = self._parser, self.head is not None
+        if parser is None:
             return 0
         detail = ""
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # No name for the exception but this clause's own, and none raised within it: another would tie frame and
             # traceback in a cycle.
             detail = str(error.__context__ if isinstance(error.__context__, _Refused) else error) or "unreadable"
-        pieces = self.body.gather()
-        if self._head_only and pieces:
-            self._spoiled = True  # a body where none may be
-            self.body.clear()
+        if pieces := self.body.gather():
+            self._framing_bytes = 0
+            if self._head_only:
+                self._spoiled = True  # a body where none may be
+                self.body.clear()
         if detail:
             if not self.complete:
                 raise BadAnswer("bad_http", detail)
             self._spoiled = True
-        return pieces
-
-    def _parse_body(self, data: bytes) -> int:
-        pieces = self._parse(data)
-        if pieces:
-            self._framing_bytes = 0
-        elif not self.complete:
+        if in_body and not pieces and not self.complete:
             self._count_framing(len(data))
         return pieces
 
     def _parse_slices(self, data: bytes) -> bytes:
         while len(data) > FED_AT_ONCE:
-            pieces = self._parse_body(data[:FED_AT_ONCE])
+            pieces = self._parse(data[:FED_AT_ONCE])
             data = data[FED_AT_ONCE:]
             if pieces > MOST_CHUNKS:
                 return data
-        self._parse_body(data)
+        self._parse(data)
         return b""
 
     def _parse_edge(self, data: bytes) -> bytes:

@@ -217,11 +217,20 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         self.received += len(data)
-        answer = self._answer
         if self._unfed:
             self._unfed += data
-        else:
-            self._feed(data)
+            return
+        if self._failure is not None:
+            return
+        answer = self._answer
+        try:
+            self._unfed = answer.feed(data)
+        except BadAnswer as bad:
+            self._fail(bad.slug, bad.detail)
+            return
+        if self._unfed:
+            self._pause_reading()
+            self._loop.call_soon(self._feed_rest)
         if answer.head is not None:
             self._wake()
             if answer.body.size > BUFFER_LIMIT:
@@ -250,24 +259,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     # Inside
 
-    def _feed(self, data: bytes) -> None:
-        if self._failure is not None:
-            return
-        try:
-            self._unfed = self._answer.feed(data)
-        except BadAnswer as bad:
-            self._fail(bad.slug, bad.detail)
-        if self._unfed:
-            self._pause_reading()
-            self._loop.call_soon(self._feed_rest)
-
     def _feed_rest(self) -> None:
+        """Let the reader have what it was not given when that came."""
         rest, self._unfed = self._unfed, b""
         if rest and self.busy:
-            self._feed(rest)
+            self.received -= len(rest)  # it is counted already
+            self.data_received(rest)
             if self._answer.body.size <= BUFFER_LIMIT:
                 self._resume_reading()
-            self._wake()
 
     def _send(self, head: bytes, body: bytes) -> None:
         assert self._transport is not None
@@ -281,8 +280,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _ended(self, error: Exception | None) -> None:
         """The peer closed (``error`` None) or the connection broke."""
         while self._unfed:
-            rest, self._unfed = self._unfed, b""
-            self._feed(rest)
+            self._feed_rest()
         if self.busy and not self._answer.complete and self._failure is None:
             if error is None and self._answer.until_close:
                 self._answer.complete = True

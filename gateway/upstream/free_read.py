@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.core.headers import Headers
 from gateway.core.types import Endpoint
 from gateway.upstream.pool import ConnectionPool
 
@@ -28,15 +29,15 @@ class FreeAnswer:
 
 
 async def read_free(
-    pool: ConnectionPool, endpoint: Endpoint, path: str, key: tuple[bytes, bytes], limit: int, asker: bytes = b""
+    pool: ConnectionPool, endpoint: Endpoint, path: str, key: Headers, limit: int, asker: bytes = b""
 ) -> FreeAnswer:
-    """``GET path`` of one host. ``key``: the header with the upstream's key; ``limit``: bytes of an answer; ``asker``:
+    """``GET path`` of one host. ``key``: the headers with the upstream's key; ``limit``: bytes of an answer; ``asker``:
     the user-agent, none if it is empty.
 
     Raises TransportError, and ValueError for a key that no header can hold.
     """
     headers: Sequence[tuple[bytes, bytes]] = (
-        key,
+        *key,
         (b"accept", b"application/json"),
         (b"accept-encoding", b"identity"),  # a compressed answer could grow without bound
         *(((b"user-agent", asker),) if asker else ()),

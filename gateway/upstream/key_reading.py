@@ -1,5 +1,5 @@
-"""The free question whether an upstream's key works: PiAPI's account page, or the list of models of an upstream of the
-openai dialect. It goes the way of all requests to the host: its proxy, its TLS files.
+"""The free question whether an upstream's key works: PiAPI's account page, or the list of models of any other upstream.
+It goes the way of all requests to the host: its proxy, its TLS files.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.errors import TransportError
+from gateway.core.headers import Headers
 from gateway.core.json_weight import read_json
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.routing.credentials import KeyReading
@@ -16,9 +17,10 @@ from gateway.core.types import NANO_PER_USD, Credential, Dialect, Upstream
 from gateway.core.upstream_errors.upstream_error import error_in
 from gateway.upstream.account import ACCOUNT_ANSWER_LIMIT, ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER, account_data
 from gateway.upstream.free_read import FreeAnswer, read_free
-from gateway.upstream.model_list import LIST_LIMIT, MODELS_PATH
+from gateway.upstream.model_list import LIST_LIMIT
 from gateway.upstream.pool import ConnectionPool
 from gateway.wire.account_answer import balance_nano
+from gateway.wire.model_question import models_path, question_headers
 
 KEY_CHECK_PATIENCE = 15.0
 """Seconds for one host's answer."""
@@ -56,15 +58,13 @@ async def ask_about_key(pool: ConnectionPool, upstream: Upstream, credential: Cr
     """The first telling answer of the upstream's hosts, else a 403, else any other; None if no host answers."""
     if upstream.dialect == "piapi":
         path, limit = ACCOUNT_INFO_PATH, ACCOUNT_ANSWER_LIMIT
-        header, value = ACCOUNT_KEY_HEADER, credential.value
     else:
-        path, limit = MODELS_PATH, LIST_LIMIT
-        header, value = "authorization", f"Bearer {credential.value}"
+        path, limit = models_path(upstream.dialect), LIST_LIMIT
     found: KeyAnswer | None = None
     for endpoint in upstream.endpoints:
         try:
             async with asyncio.timeout(KEY_CHECK_PATIENCE):
-                key = (header.encode(), value.encode())
+                key = _key_headers(upstream, credential)
                 answer = await read_free(pool, endpoint, path, key, limit, ASKER)
         except (TransportError, TimeoutError, ValueError):  # ValueError: a key that no header can hold
             continue
@@ -73,6 +73,12 @@ async def ask_about_key(pool: ConnectionPool, upstream: Upstream, credential: Cr
             return told
         found = told if found is None or told.status == 403 else found
     return found
+
+
+def _key_headers(upstream: Upstream, credential: Credential) -> Headers:
+    if upstream.dialect == "piapi":
+        return ((ACCOUNT_KEY_HEADER.encode(), credential.value.encode()),)
+    return question_headers(upstream.dialect, credential.value)
 
 
 def reading_of(answer: KeyAnswer | None, dialect: Dialect, points_per_usd: int) -> KeyReading:

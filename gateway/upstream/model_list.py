@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 from gateway.core.errors import TransportError
 from gateway.core.listed_model import ListedModel
-from gateway.core.types import Credential, Endpoint, Upstream
+from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.upstream.free_read import read_free
 from gateway.upstream.pool import ConnectionPool
-from gateway.wire.model_list import read_model_list
-
-MODELS_PATH = "/v1/models"
+from gateway.wire.model_list import MOST_MODELS, ListPage, read_list_page
+from gateway.wire.model_question import models_path, question_headers
 
 LIST_TIMEOUT = 10.0
 """Seconds for one host's whole answer."""
@@ -26,6 +25,9 @@ LIST_LIMIT = 8 * 1024 * 1024
 
 LONG = 256 * 1024
 """Bytes of an answer that takes more than a moment to read."""
+
+MOST_PAGES = 20
+"""Pages of a list that is told in several; what comes after them is left out."""
 
 MOST_KEYS = 3
 """Keys of a pool that are tried where one after the other is refused."""
@@ -47,7 +49,7 @@ async def ask_model_list(
     for credential in upstream.credentials[:MOST_KEYS]:
         refused = 0
         for endpoint in upstream.endpoints:
-            answer, refused = await _ask(pool, endpoint, credential)
+            answer, refused = await _ask(pool, endpoint, credential, upstream.dialect)
             if refused or isinstance(answer, tuple):
                 break
         if not refused:
@@ -56,12 +58,31 @@ async def ask_model_list(
     return answer
 
 
-async def _ask(pool: ConnectionPool, endpoint: Endpoint, credential: Credential) -> tuple[ModelListAnswer, int]:
+async def _ask(
+    pool: ConnectionPool, endpoint: Endpoint, credential: Credential, dialect: Dialect
+) -> tuple[ModelListAnswer, int]:
     """One host's answer; and the status by which it refused the key, 0 if it did not."""
+    found: dict[str, ListedModel] = {}
+    after = ""
+    for _ in range(MOST_PAGES):
+        answer, refused = await _ask_page(pool, endpoint, credential, dialect, after)
+        if isinstance(answer, str):
+            return tuple(found.values()) or answer, refused
+        found |= {model.id: model for model in answer.models if model.id not in found}
+        if not answer.next or answer.next == after or len(found) >= MOST_MODELS:
+            break
+        after = answer.next
+    return tuple(found.values()) or "the answer lists no models", 0
+
+
+async def _ask_page(
+    pool: ConnectionPool, endpoint: Endpoint, credential: Credential, dialect: Dialect, after: str
+) -> tuple[ListPage | str, int]:
+    """One page; or why there is none, and the status by which the key was refused."""
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
-            key = (b"authorization", b"Bearer " + credential.value.encode())
-            answer = await read_free(pool, endpoint, MODELS_PATH, key, LIST_LIMIT)
+            key = question_headers(dialect, credential.value)
+            answer = await read_free(pool, endpoint, models_path(dialect, after), key, LIST_LIMIT)
     except TransportError as error:
         return error.slug, 0
     except TimeoutError:
@@ -73,7 +94,7 @@ async def _ask(pool: ConnectionPool, endpoint: Endpoint, credential: Credential)
     if answer.body is None:
         return "the list is too long", 0
     if len(answer.body) > LONG:  # other requests must not wait while it is read
-        models = await asyncio.to_thread(read_model_list, answer.body)
+        page = await asyncio.to_thread(read_list_page, answer.body)
     else:
-        models = read_model_list(answer.body)
-    return models or "the answer lists no models", 0
+        page = read_list_page(answer.body)
+    return page if page.models else "the answer lists no models", 0

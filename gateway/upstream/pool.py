@@ -16,6 +16,11 @@ from gateway.upstream.dialer import Dialer, is_shortage
 from gateway.upstream.request_head import host_header, request_head
 from gateway.upstream.response import Response
 
+MOST_IDLE = 1024
+"""Unused connections that an origin may keep: what a burst of streams needed is there for the next. To open one takes
+as long as half a request; each holds a descriptor, which is given back as soon as descriptors are short.
+"""
+
 FRESH_FOR = 1.0
 """Seconds of idling after which a connection no longer counts as fresh (fault catalogue, row 5)."""
 
@@ -96,7 +101,7 @@ class ConnectionPool:
     """
 
     def __init__(
-        self, dialer: Dialer, *, idle_timeout: float = 60.0, max_idle: int = 256, head_limit: int = 64 * 1024
+        self, dialer: Dialer, *, idle_timeout: float = 60.0, max_idle: int = MOST_IDLE, head_limit: int = 64 * 1024
     ) -> None:
         self._dialer = dialer
         self._idle_timeout = idle_timeout

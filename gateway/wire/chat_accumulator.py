@@ -56,9 +56,10 @@ class ChatAccumulator:
             if name in _ELSEWHERE or value is None or (type(value) is str and extra.get(name) == value):
                 continue  # most that are left are in every chunk
             replace(extra, name, value)
-        usage = usage_of(chunk)
-        if usage and (read := read or read_usage(usage)) is not None:
-            self._usage = usage, read
+        if read is not None or chunk.get("usage") or "usageMetadata" in chunk:
+            usage = usage_of(chunk)
+            if usage and (read := read or read_usage(usage)) is not None:
+                self._usage = usage, read
         choices = chunk.get("choices")
         if type(choices) is list:
             for place, said in enumerate(choices):

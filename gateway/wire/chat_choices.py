@@ -24,23 +24,6 @@ def choices_in(chunk: dict[str, Any]) -> list[Any]:
     return choices if isinstance(choices, list) else [choices] if isinstance(choices, dict) else []
 
 
-def in_order(choice: object, n: int) -> bool:
-    """Whether a choice is as OpenAI writes it.
-
-    ``n``: how many choices were asked for. Some relays leave out the index of an only choice, which is in order.
-    """
-    if type(choice) is not dict:
-        return False
-    index, delta, reason = choice.get("index", 0), choice.get("delta"), choice.get("finish_reason")
-    if type(index) is not int or not 0 <= index < n:
-        return False
-    if not delta and ("message" in choice or "text" in choice):
-        return False
-    if type(delta) is not dict and delta is not None:
-        return False
-    return (reason is None or (type(reason) is str and reason.lower() not in NO_REASONS)) and not choice.get("message")
-
-
 def tidy_choices(choices: list[Any], n: int) -> list[dict[str, Any]]:
     """The choices of one chunk as they should be; each has an ``index``, and a ``delta`` that is an object or absent.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.types import Usage
 from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in
-from gateway.wire.chat_choices import SPEAKING, choices_in, in_order, tidy_choices
+from gateway.wire.chat_choices import NO_REASONS, SPEAKING, choices_in, tidy_choices
 from gateway.wire.chat_event import is_sign_of_life
 from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
@@ -83,17 +83,20 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         if not isinstance(usage, dict):
             return _SAYS_NOTHING
         return ChunkFacts(usage=read_usage(usage), usage_only=True, tidied={**chunk, "choices": []})
-    for choice in choices:
-        if not in_order(choice, n):
-            return _facts_of_odd_choices(chunk, choices, n)
-    facts = _facts_in_order(choices, usage)
+    facts = _facts_in_order(choices, usage, n)
+    if facts is None:
+        return _facts_of_odd_choices(chunk, choices, n)
     if usage is None and "usageMetadata" in chunk and (facts.finish or not choices):
         usage = usage_of(chunk)
         return facts if usage is None else facts._replace(usage=read_usage(usage), usage_only=not choices)
     return facts
 
 
-def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
+def _facts_in_order(choices: list[Any], usage: object, n: int) -> ChunkFacts | None:
+    """The facts of choices that are as OpenAI writes them; None if one is not.
+
+    ``n``: how many were asked for. Some relays leave out the index of an only choice, which is in order.
+    """
     if not choices:
         return ChunkFacts(usage=read_usage(usage) if usage else None, usage_only=usage is not None)
     text: list[str] = []
@@ -101,13 +104,16 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
     speaking: tuple[int, ...] = ()
     calling: tuple[int, ...] = ()
     for choice in choices:
-        if reason := choice.get("finish_reason"):
-            finish = {**finish, choice.get("index", 0): reason}
-        if delta := choice.get("delta"):
+        read = _choice_in_order(choice, n)
+        if read is None:
+            return None
+        index, delta, reason = read
+        if reason is not None:
+            finish = {**finish, index: reason}
+        if delta:
             if delta.get("error"):
                 return ChunkFacts(error=error_of(delta))
             if _read_delta(delta, text):
-                index = choice.get("index", 0)
                 speaking += (index,)
                 if delta.get("tool_calls") or delta.get("function_call"):
                     calling += (index,)
@@ -126,6 +132,20 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
     )
 
 
+def _choice_in_order(choice: object, n: int) -> tuple[int, dict[str, Any] | None, str | None] | None:
+    """The index, the delta and the reason of a choice that is as OpenAI writes it; None if it is not."""
+    if type(choice) is not dict:
+        return None
+    index, delta, reason = choice.get("index", 0), choice.get("delta"), choice.get("finish_reason")
+    if type(index) is not int or not 0 <= index < n or (type(delta) is not dict and delta is not None):
+        return None
+    if ("message" in choice and (not delta or choice["message"])) or ("text" in choice and not delta):
+        return None
+    if reason is not None and (type(reason) is not str or reason.lower() in NO_REASONS):
+        return None
+    return index, delta, reason
+
+
 def _facts_of_no_object(chunk: object, event: bytes | None) -> ChunkFacts:
     """The facts of JSON that is no object: Google sends its errors in an array; all else says nothing."""
     for entry in chunk if isinstance(chunk, list) else ():
@@ -139,12 +159,14 @@ def _facts_of_odd_choices(chunk: dict[str, Any], choices: list[Any], n: int) -> 
     tidied = tidy_choices(choices, n)
     if not tidied and not isinstance(usage, dict):
         return _SAYS_NOTHING
-    facts = _facts_in_order(tidied, usage)
+    deltas = [{name: value for name, value in one.items() if name != "message"} for one in tidied]
+    facts = _facts_in_order(deltas, usage, MAX_CHOICES)
+    assert facts is not None  # now they are in order
     if facts.error is not None:
         return facts
-    messages = _facts_in_order(
-        [{"index": one["index"], "delta": message} for one in tidied if (message := one.get("message"))], None
-    )
+    wholes = [{"index": one["index"], "delta": message} for one in tidied if (message := one.get("message"))]
+    messages = _facts_in_order(wholes, None, MAX_CHOICES)
+    assert messages is not None
     if messages.error is not None:
         return messages
     return facts._replace(

@@ -24,7 +24,7 @@ _WORDS_OF_LIFE = re.compile(
 blanks alone."""
 
 _HARMLESS = 2 * MAX_DEPTH
-"""Bytes in which no document is nested too deeply, or too heavy."""
+"""Bytes in which no document is nested too deeply, or too heavy, or has more than a few choices too many."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
@@ -40,7 +40,7 @@ def parsed_strictly(data: bytes) -> Any:
     heavy to be read, or has far too many choices.
     """
     if len(data) <= _HARMLESS:
-        return _with_few_choices(orjson.loads(data))
+        return orjson.loads(data)
     if too_deep(data):
         raise ValueError("nested too deeply")
     return _with_few_choices(read_json(data, MOST_ANSWERED))

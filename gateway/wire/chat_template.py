@@ -38,7 +38,7 @@ class ContentTemplate:
     ``known``: whether there are any.
     """
 
-    __slots__ = ("_closing", "_middle", "_opening", "known")
+    __slots__ = ("_closing", "_middle", "_opening", "_start", "_stop", "known")
 
     def __init__(self) -> None:
         self.forget()
@@ -49,6 +49,7 @@ class ContentTemplate:
         self._opening = b""  # all before the text, with its quotation mark, and
         self._closing = b""  # all behind it or, where there is padding, behind that
         self._middle = b""  # what stands between text and padding; empty without padding
+        self._start = self._stop = 0  # where the text of an event stands, with its quotation marks
 
     def learn(self, raw: bytes, data: bytes, chunk: dict[str, Any]) -> PlainText | None:
         """Use an event as the pattern if its chunk is plain: one choice, one text, no finish reason, no usage. Else
@@ -81,6 +82,7 @@ class ContentTemplate:
         self._opening = raw[:begin] + before
         self._middle = _before_padding(after) if b'"obfuscation"' in after else b""
         self._closing = (_END_OF_PADDING if self._middle else after) + blank_line
+        self._start, self._stop = len(self._opening) - 1, 1 - len(self._closing)
         return plain
 
     def texts(self, events: bytes) -> list[str] | None:
@@ -88,8 +90,9 @@ class ContentTemplate:
         opening, closing = self._opening, self._closing
         if not (self.known and events.startswith(opening) and events.endswith(closing)):
             return None
-        if len(events) < 2 * (len(opening) + len(closing)):
-            text = self._one_text(events)
+        start, stop = self._start, self._stop
+        if len(events) < 2 * (start - stop):
+            text = self._padded_text(events) if self._middle else _json_of(events[start:stop])
             return [text] if text else None
         written = events[len(opening) : -len(closing)].split(closing + opening)
         # No text of JSON holds a line end. So the ones put between two texts here stand outside of any: if a text were
@@ -99,16 +102,14 @@ class ContentTemplate:
             return None
         return texts if {*map(type, texts)} == {str} else None
 
-    def _one_text(self, event: bytes) -> Any:
-        """The text of one event, which is whole; None or empty if it has none."""
+    def _padded_text(self, event: bytes) -> Any:
+        """The text of one event, which is whole and has padding; None or empty if it has none."""
         middle, start, stop = self._middle, len(self._opening) - 1, len(event) - len(self._closing)
-        if middle:
-            end = event.find(middle, start + 1, stop)
-            padding = event[end + len(middle) : stop]
-            if end < 0 or (padding and not padding.isalnum()):
-                return None
-            stop = end
-        return _json_of(event[start : stop + 1])
+        end = event.find(middle, start + 1, stop)
+        padding = event[end + len(middle) : stop]
+        if end < 0 or (padding and not padding.isalnum()):
+            return None
+        return _json_of(event[start : end + 1])
 
     def _without_padding(self, written: list[bytes]) -> list[Any] | None:
         """The texts in ``written``, each of which is followed by its padding; None if one is not."""

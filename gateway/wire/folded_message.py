@@ -23,14 +23,15 @@ class FoldedMessage:
     OpenAI streams deltas. Some upstreams stream a ``message`` in each chunk, which may be a piece, or hold all so far;
     others end with one that says all that the deltas said. What was said twice stands in the result once.
 
-    ``offered``: the names of the request's tools, if known.
+    ``offered``: the names of the request's tools, if known. ``add_delta``: takes a ``delta``.
     """
 
-    __slots__ = ("_offered", "_said", "_stated", "_stated_calls", "_stated_first")
+    __slots__ = ("_offered", "_said", "_stated", "_stated_calls", "_stated_first", "add_delta")
 
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
         self._offered = offered
-        self._said = _Deltas(offered)
+        self._said = said = _Deltas(offered)
+        self.add_delta = said.add
         self._stated: list[dict[str, Any]] = []  # each whole message but its calls
         self._stated_calls: _Calls | None = None
         self._stated_first = False
@@ -38,10 +39,6 @@ class FoldedMessage:
     def add_text(self, text: str) -> None:
         """Take a delta that is only the next piece of the content."""
         self._said.content.add_text(text)
-
-    def add_delta(self, delta: dict[str, Any]) -> None:
-        """Take a ``delta``."""
-        self._said.add(delta)
 
     def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
         """Takes the texts of deltas that are like the one before but for the text ``plain``; None if there is more to

@@ -18,7 +18,7 @@ from gateway.core.images.gpt_image import gpt_image_quality
 from gateway.core.images.ignored_fields import refused_by
 from gateway.core.images.sizes import pixels_of
 from gateway.core.images.task_order import TaskWebhook
-from gateway.core.images.types import ImagesRequest
+from gateway.core.images.types import NEWEST_FORMATS, NEWEST_OPTIONS, ImagesRequest
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.images_order import size_and_quality
 
@@ -70,3 +70,9 @@ def async_quality_problem(request: ImagesRequest) -> ClientError | None:
     if quality is None or gpt_image_quality(quality) in QUALITIES:
         return None
     return wrong_value("quality", f"of '{request.model}' it must be one of {', '.join(QUALITIES)}")
+
+
+def takes_newest(request: ImagesRequest) -> bool:
+    """Whether something is ordered that OpenAI's Images API has, and that these routes do not document."""
+    options = request.options
+    return any(name in options for name in NEWEST_OPTIONS) or options.get("output_format") in NEWEST_FORMATS

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gateway.core.json_weight import read_json
-from gateway.core.listed_model import ListedModel, read_last_day
+from gateway.core.listed_model import ListedModel, read_last_day, read_moment
 
 MOST_MODELS = 5000
 """Models that are read of one list; the others are left out."""
@@ -27,18 +28,32 @@ _CREATED = range(1_000_000_000, 10_000_000_000)
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?", re.ASCII)
 
 
+class ListPage(NamedTuple):
+    """One page of a list. ``models``: each once, in its order. ``next``: what the next page follows; empty for none."""
+
+    models: tuple[ListedModel, ...] = ()
+    next: str = ""
+
+
 def read_model_list(body: bytes) -> tuple[ListedModel, ...] | None:
     """The models that a body lists, each once, in its order; None if it is no list or names none."""
+    return read_list_page(body).models or None
+
+
+def read_list_page(body: bytes) -> ListPage:
+    """A body that may be one page of a list (Anthropic's ``has_more``, ``last_id``)."""
     try:
         document = read_json(body)
     except ValueError:
-        return None
+        return ListPage()
     found: dict[str, ListedModel] = {}
     for model in _models(_entries(document)):
         found.setdefault(model.id, model)
         if len(found) >= MOST_MODELS:
             break
-    return tuple(found.values()) or None
+    more = isinstance(document, dict) and document.get("has_more") is True
+    last = document.get("last_id") if more else None
+    return ListPage(tuple(found.values()), _name(last))
 
 
 def _entries(document: object) -> list[object]:
@@ -53,7 +68,13 @@ def _models(entries: list[object]) -> Iterator[ListedModel]:
         id = next((name for field in _NAMES if (name := _name(fields.get(field)))), "")
         if id:
             shutdown, ends_ns = _last_day(fields.get("shutdown_date"))
-            yield ListedModel(id, _owner(fields.get("owned_by")), _created(fields.get("created")), shutdown, ends_ns)
+            yield ListedModel(
+                id,
+                _owner(fields.get("owned_by")),
+                _created(fields.get("created") or read_moment(fields.get("created_at"))),
+                shutdown,
+                ends_ns,
+            )
 
 
 def _name(value: object) -> str:

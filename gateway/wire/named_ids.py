@@ -13,7 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal[
-    "file", "response", "conversation", "thread", "container", "vector_store", "item", "audio", "cache", "task"
+    "file",
+    "response",
+    "message",
+    "conversation",
+    "thread",
+    "container",
+    "vector_store",
+    "item",
+    "audio",
+    "cache",
+    "task",
 ]
 
 

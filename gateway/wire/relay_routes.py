@@ -106,7 +106,7 @@ COMPLETIONS = RelayRoute(
     {
         **_MODEL,
         "n": an_integer(1, MAX_CHOICES),
-        "best_of": an_integer(1, MAX_CHOICES),
+        "best_of": an_integer(0, MAX_CHOICES),
         "max_tokens": an_integer(0),
         "stream": a_boolean,
         "stream_options": _stream_options,

@@ -31,7 +31,7 @@ _CALLS = ("num_search_queries", "web_search_calls", "web_search_requests", "num_
 
 _CALL_WORDS = frozenset({"server_tool_use", "server_side_tool_usage_details", *_CALLS})
 _WORDS_OF_THE_CACHE = frozenset({*_CACHED, *_WRITTEN, *_BY_LIFETIME})
-_PART_WORDS = _WORDS_OF_THE_CACHE | {"image_tokens", "audio_tokens", "reasoning_tokens"}
+_PART_WORDS = _WORDS_OF_THE_CACHE | {"image_tokens", "audio_tokens", "reasoning_tokens", "thinking_tokens"}
 """All that is looked for among details. Most answers have next to none of it."""
 
 
@@ -237,7 +237,7 @@ def _parts(details: Mapping[str, Any]) -> _Parts:
         return _Parts(
             images=tokens_in(details, "image_tokens") or 0,
             audio=tokens_in(details, "audio_tokens") or 0,
-            reasoning=tokens_in(details, "reasoning_tokens") or 0,
+            reasoning=tokens_in(details, "reasoning_tokens", "thinking_tokens") or 0,
         )
     lifetimes = _details(details, *_BY_LIFETIME)
     for_hour = tokens_in(lifetimes, "ephemeral_1h_input_tokens") or 0
@@ -250,7 +250,7 @@ def _parts(details: Mapping[str, Any]) -> _Parts:
         for_12h=for_12h,
         images=tokens_in(details, "image_tokens") or 0,
         audio=tokens_in(details, "audio_tokens") or 0,
-        reasoning=tokens_in(details, "reasoning_tokens") or 0,
+        reasoning=tokens_in(details, "reasoning_tokens", "thinking_tokens") or 0,
     )
 
 

@@ -23,6 +23,7 @@ import httpx2
 from gateway.app.gateway import Gateway
 from gateway.app.log_output import build_log
 from gateway.config import Config, load, without_ends
+from gateway.core.routing.durations import ENOUGH, OrderKind
 from gateway.sandbox import Sandbox
 
 PATIENCE = 60.0
@@ -124,12 +125,21 @@ async def rehearsal(folder: Path) -> AsyncIterator[Stage]:
         config = read()
         log = build_log(config)
         gateway = await Gateway.start(config, log, read)
+        _remember_long_pictures(gateway)
         try:
             async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
                 yield Stage(gateway, sandbox, http)
         finally:
             await gateway.close()
             await asyncio.to_thread(log.close)
+
+
+def _remember_long_pictures(gateway: Gateway) -> None:
+    """As if the gateway had run for a day: pictures of gpt-image-1 took longer than Cloudflare waits."""
+    services = gateway.services
+    kind = OrderKind("piapi", "images", "gpt-image-1", quality="low")
+    for _ in range(ENOUGH):
+        services.learned.observe(kind, 150.0, services.clock.wall_ns() / 1e9)
 
 
 def _key(user: str) -> str:
@@ -164,7 +174,7 @@ def _config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
                 "keys": [{"name": "spare", "value": "sk-rehearsal-spare"}],
             },
         },
-        "models": {"gpt-preview": {"targets": [{"upstream": "piapi"}]}},
+        "models": {"gpt-preview": {"targets": [{"upstream": "piapi"}]}, "gpt-4o-mini": {"cache": {}}},
         "teams": {"growth": {"budget": "80/month"}, "research": {"budget": "40/month"}},
         "keys": keys,
         "failover": {"retry_budget": 1.0},

@@ -12,6 +12,8 @@ OWED = select("gateway_upstream_cost_usd_total")
 KEY_BUDGET, KEY_USED = select("gateway_key_budget_usd"), select("gateway_key_budget_used_usd")
 TEAM_BUDGET, TEAM_USED = select("gateway_team_budget_usd"), select("gateway_team_budget_used_usd")
 CROSSED = select("gateway_budget_crossed_total")
+SAVED = select("gateway_cache_saved_usd_total")
+HITS, MISSES = select("gateway_cache_hits_total"), select("gateway_cache_misses_total")
 UNPRICED = select("gateway_unpriced_requests_total")
 
 ALARM = (("green", None), ("orange", 0.8), ("red", 1.0))
@@ -271,10 +273,45 @@ UNKNOWN = (
     ),
 )
 
+KEPT = (
+    Panel(
+        "timeseries",
+        "Saved by the cache, by model",
+        "US dollars in each step: what the answers had cost that were given again.",
+        [Query(total(each_step(SAVED), "model"), "{{model}}")],
+        USD,
+        width=12,
+        bars=True,
+        interval="1m",
+    ),
+    Panel(
+        "timeseries",
+        "Answers from the cache, by model",
+        "The share of the requests that it had an answer for, of those that it may have one for.",
+        [
+            Query(
+                f"{total(per_second(HITS), 'model')} / "
+                f"({total(per_second(HITS), 'model')} + {total(per_second(MISSES), 'model')} > 0)",
+                "{{model}}",
+            )
+        ],
+        SHARE,
+        width=12,
+        most=1.0,
+    ),
+)
+
 SPEND = Board(
     "Spend",
     "Who spends what, on which model, through which upstream, and what is left of the budgets.",
     "now-7d",
     (KEY, TEAM, MODEL, UPSTREAM),
-    {"At a glance": AT_A_GLANCE, "Budgets": BUDGETS, "Who": WHO, "On what": WHAT, "Without a price": UNKNOWN},
+    {
+        "At a glance": AT_A_GLANCE,
+        "Budgets": BUDGETS,
+        "Who": WHO,
+        "On what": WHAT,
+        "Kept answers": KEPT,
+        "Without a price": UNKNOWN,
+    },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.dashboards.board import MODEL, UPSTREAM, Board
-from scripts.dashboards.panels import SHARE, USD, Panel, Query
+from scripts.dashboards.panels import SECONDS, SHARE, USD, Panel, Query
 from scripts.dashboards.promql import each_step, or_none, per_second, rise, select, share, total
 
 ENDPOINT = select("gateway_endpoint_available")
@@ -15,6 +15,8 @@ EDGE_TIMEOUTS = select("gateway_upstream_attempts_total", 'outcome="cf_524"')
 FAILOVERS = select("gateway_failovers_total")
 OWED = select("gateway_upstream_cost_usd_total")
 DUPLICATES = select("gateway_upstream_cost_usd_total", 'reason="suspected_duplicate"')
+LEARNED_P90 = select("gateway_learned_duration_seconds", 'quantile="0.9"')
+STARTS = select("gateway_learned_starts_total")
 DOUBTFUL = select("gateway_upstream_cost_usd_total", 'reason!="billed"')
 
 PRESENT = (("red", None), ("orange", 0.95), ("green", 0.99))
@@ -199,6 +201,25 @@ DOUBT = (
     ),
 )
 
+LEARNED = (
+    Panel(
+        "timeseries",
+        "How long orders take, by model",
+        "The seconds within which 90 of a hundred orders end, of all sizes, as it was learned. Beyond the wall of an "
+        "endpoint (120 s at api.piapi.ai) they begin at another.",
+        [Query(f"max by (upstream, upstream_model) ({LEARNED_P90})", "{{upstream_model}} at {{upstream}}")],
+        SECONDS,
+    ),
+    Panel(
+        "timeseries",
+        "Begun elsewhere by what was learned",
+        "How many requests in each step began at another endpoint or upstream than configured.",
+        [Query(total(each_step(STARTS), "model", "upstream"), "{{model}} at {{upstream}}")],
+        bars=True,
+        interval="1m",
+    ),
+)
+
 UPSTREAMS = Board(
     "Upstreams",
     "Which hosts and keys are in use, what failed and why, and what failing over may have cost.",
@@ -209,6 +230,7 @@ UPSTREAMS = Board(
         "Availability": AVAILABILITY,
         "Keys of the pool": KEYS,
         "Failovers": FAILING_OVER,
+        "Learned": LEARNED,
         "In doubt": DOUBT,
     },
 )

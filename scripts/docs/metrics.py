@@ -33,6 +33,9 @@ LABELS: Mapping[str, str] = {
     "event": "How a job ended (`completed`, `failed`, `unknown` or `cancelled`), that a re-send `joined` it, or that "
     "it was `resumed` after a restart.",
     "metric": "The name of the metric.",
+    "operation": "How a model is bought at the upstream: `chat`, `images`, `task`, `images_async`.",
+    "upstream_model": "The model as the upstream calls it, if the configuration names it; else `other`.",
+    "quantile": "Of what was learned: the share of orders that end within so long: `0.1`, `0.5` or `0.9`.",
     "version": "The gateway's version.",
 }
 """Every label there is and what its values mean."""
@@ -109,7 +112,12 @@ def observed() -> Metrics:
     """Metrics that have seen one of everything."""
     metrics = Metrics("0", LabelSpace())
     metrics.set_sources(
-        lambda: Figures([("upstream", "https://example.com", True)], [("upstream", "key-1", True)], 0, 0.0, 0, 0, 1),
+        lambda: Figures(
+            [("upstream", "https://example.com", True)],
+            [("upstream", "key-1", True)],
+            *(0, 0.0, 0, 0, 1),
+            learned=[("upstream", "chat", "model", "0.9", 1.0)],
+        ),
         lambda: MoneySources(
             BudgetFigures(
                 keys=[BudgetFigure("k", "t", 1, 1)],
@@ -138,6 +146,9 @@ def observed() -> Metrics:
     metrics.budget_crossed("k", "t", 80)
     metrics.budget_refused("k", "t")
     metrics.still_running("r", "m", "k", "t")
+    metrics.begun_elsewhere("m", "u")
+    metrics.cache_hit("k", "t", "m", 1)
+    metrics.cache_missed("k", "t", "m")
     metrics.failover("m", "u", "u", "upstream_5xx")
     metrics.enter("r")
     return metrics

@@ -23,6 +23,7 @@ PARAMETERS: Mapping[str, str] = {
     "reasoning": "Chat: pieces of `reasoning_content` before the content.",
     "refusal": "Chat: 1 refuses in the `refusal` field.",
     "calls": "Chat: how many tool calls are made, meant or not.",
+    "required": "Chat: `1` gives tool calls only the arguments that must be.",
     "variant": "gpt-4o-image: which of its known texts it answers with.",
     "images": "gpt-4o-image: pictures in it.",
     "form": "In which form a picture is handed over.",

@@ -165,14 +165,14 @@ def test_errors_are_at_its_own_lines(faults: Faults, text: str, problem: str) ->
 
 
 def test_all_errors_of_both_files_are_told_at_once(faults: Faults) -> None:
-    own("models:\n  x: {targets: [{upstream: nowhere}]}\n  y: {oops: 1}\n")
+    own("models:\n  x: {targets: [{upstream: nowhere}]}\n  y: {oops: 1, targets: []}\n")
     told = faults("catalogue: my-models.yaml\ndrian: 3s\nmodels: {z: {targets: [{upstream: elsewhere}]}}\n")
     assert [line.split(": ")[0] for line in told] == [
         "config.yaml:2:1",
         "config.yaml:3:35",
         "my-models.yaml:2:28",
-        "my-models.yaml:3:6",
         "my-models.yaml:3:7",
+        "my-models.yaml:3:25",
     ]
 
 

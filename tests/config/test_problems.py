@@ -117,8 +117,13 @@ class TestTheFileItself:
         ("models: {x: {targets: [{upstream: piapi, model: y*}]}}",
          "1:49: models.x.targets[0].model: '*' stands for what the model's own '*' does, but it has none"),
         ("models: {x: {targets: [{upstream: piapi, operation: sing}]}}",
-         "1:53: models.x.targets[0].operation: expected chat, responses, embeddings, completions, moderations, speech, "
-         "transcriptions, translations, images, images_async or task"),
+         "1:53: models.x.targets[0].operation: expected chat, messages, responses, embeddings, completions, "
+         "moderations, speech, transcriptions, translations, images, images_async or task"),
+        ("models: {x: {targets: [{upstream: backup, operation: messages}]}}",
+         "1:54: models.x.targets[0].operation: only an upstream of the dialect anthropic has messages"),
+        ("{upstreams: {a: {dialect: anthropic, endpoints: [{url: https://a.example}], keys: [k-000000000000]}}, "
+         "models: {x: {targets: [{upstream: a, operation: embeddings}]}}}",
+         "1:151: models.x.targets[0].operation: an upstream of the dialect anthropic has nothing but messages"),
         ("upstreams: {spare: {dialect: openai}}",
          "1:13: upstreams.spare: an upstream that is not built in needs dialect, endpoints and keys; "
          "add endpoints, keys"),
@@ -194,7 +199,7 @@ def test_a_team_needs_no_declaration_until_there_are_any(load_text):
 
 def test_an_invalid_upstream_is_not_also_called_unknown(faults):
     (found,) = faults("upstreams: {spare: {dialect: openapi}}\nmodels: {x: {targets: [{upstream: spare}]}}")
-    assert "spare.dialect: expected piapi or openai" in found
+    assert "spare.dialect: expected piapi, openai or anthropic" in found
 
 
 class TestTheEnvironment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
+from typing import Any
 
 import openai
 import pytest
@@ -202,7 +203,23 @@ class TestWhatGoesWrong:
         row = await rig.row()
         assert (row.state, row.charged) == ("unknown", 0)
 
-    async def test_what_piapi_does_not_know_is_its_own_to_refuse(self, rig: Rig) -> None:
+    @pytest.mark.parametrize(
+        "newest", [{"complexity": "high"}, {"frame_count": 2, "output_format": "gif"}, {"output_format": "svg"}]
+    )
+    async def test_what_only_an_images_api_is_known_to_take_is_bought_at_one(
+        self, newest: dict[str, Any], rig: Rig
+    ) -> None:
+        answer = await raw_order(rig, model=FLARE, **newest)
+        assert answer.status == 200
+        [create] = bought(rig)
+        assert (create.role, create.path) == ("backup", GENERATIONS)
+        assert newest.items() <= create.json.items()
+        assert (await rig.row()).charged == rig.sandbox.billed
+
+    async def test_what_piapi_does_not_know_is_its_own_to_refuse_where_there_is_no_other(
+        self, gateway: StartGateway
+    ) -> None:
+        rig = await gateway("upstreams: {backup: {keys: []}}")
         answer = await raw_order(rig, model=FLARE, complexity="high")
         assert answer.status == 400
         assert "complexity" in answer.json()["error"]["message"]

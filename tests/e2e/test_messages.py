@@ -59,8 +59,9 @@ def events(answer: Answer) -> list[dict[str, Any]]:
 
 
 def error_of(document: dict[str, Any]) -> dict[str, Any]:
-    """``{"type": "error", "error": {"type", "message"}}``, and nothing else."""
-    assert set(document) == {"type", "error"}
+    """``{"type": "error", "error": {"type", "message"}, "request_id"}``, and nothing else."""
+    assert set(document) == {"type", "error", "request_id"}
+    assert document["request_id"].startswith("req_")
     assert document["type"] == "error"
     error: dict[str, Any] = document["error"]
     assert set(error) == {"type", "message"}

@@ -115,11 +115,10 @@ class TestACrashOfOurs:
         rig.expected_crashes = True
         rig.sandbox.script("slow;chunks=20")
         async with rig.client() as client:
-            await client.ask(chat_body(stream=True))
-            answer = await client.head()
-            await client.until(b'"content":" ')
             with monkeypatch.context() as patch:
-                patch.setattr(Client, "write_now", fail)
+                patch.setattr(Client, "write_now", fail)  # from the second piece on
+                await client.ask(chat_body(stream=True))
+                answer = await client.head()
                 await client.rest(answer)
         assert answer.stream_error()["code"] == "internal_error"
         row = await rig.row()

@@ -191,8 +191,15 @@ class TestWhatPasses:
             answer = await client.request("POST", TRANSLATION.path, b'{"model": "whisper-1"}', *head)
         assert (answer.status, answer.error()["code"]) == (400, "invalid_form")
 
+    @pytest.mark.parametrize(("field", "value"), [("best_of", 0), ("max_tokens", 0), ("n", 1)])
+    async def test_a_bound_at_its_end(self, gateway: StartGateway, field: str, value: object) -> None:
+        rig = await gateway(PRICED)
+        assert (await COMPLETION.ask(rig, **{field: value})).status == 200
+        assert rig.sandbox.requests[0].json[field] == value
+
     @pytest.mark.parametrize(
-        ("field", "value"), [("stream", "yes"), ("n", 0), ("best_of", 129), ("max_tokens", -1), ("stream_options", 1)]
+        ("field", "value"),
+        [("stream", "yes"), ("n", 0), ("best_of", -1), ("best_of", 129), ("max_tokens", -1), ("stream_options", 1)],
     )
     async def test_no_bound_that_is_none(self, gateway: StartGateway, field: str, value: object) -> None:
         rig = await gateway(PRICED)

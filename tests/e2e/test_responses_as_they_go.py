@@ -124,6 +124,26 @@ async def test_the_store_has_it_from_its_first_words_on(rig: Rig, monkeypatch: p
     assert [event async for event in stream][-1].type == "response.completed"
 
 
+async def test_a_long_input_is_written_at_its_beginning_and_its_end_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "KEEP_EVERY", 0.001)
+    written: list[bytes] = []
+    keep = rig.gateway._responses.keep
+
+    def noted(record: StoredResponse) -> None:
+        written.append(record.answer)
+        keep(record)
+
+    monkeypatch.setattr(rig.gateway._responses, "keep", noted)
+    rig.sandbox.script("slow;delay=10")
+    stream = await rig.openai().responses.create(
+        model="gpt-4o", input=[{"role": "user", "content": PROMPT + " " + "x" * (1 << 20)}], stream=True
+    )
+    assert [event async for event in stream][-1].type == "response.completed"
+    assert [json.loads(answer)["status"] for answer in written] == ["in_progress", "completed"]
+
+
 async def test_one_in_the_background_is_kept_with_its_events_as_it_goes(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

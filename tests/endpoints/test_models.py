@@ -95,3 +95,23 @@ async def test_asks_for_a_key(which: int) -> None:
     with pytest.raises(GatewayError) as refused:
         await ask(routes()[which], sent("mallory", model="gpt-4o"))
     assert refused.value.status == 401
+
+
+CLAUDES = [(b"anthropic-version", b"2023-06-01")]
+
+
+async def test_a_client_of_claudes_is_shown_them_in_its_own_shape() -> None:
+    whole, one = routes()
+    page = json.loads((await ask(whole, sent(headers=CLAUDES))).body)
+    assert [model["id"] for model in page["data"]] == ["claude-3", "gpt-4o"]
+    assert (page["first_id"], page["last_id"], page["has_more"]) == ("claude-3", "gpt-4o", False)
+    model = json.loads((await ask(one, sent(headers=CLAUDES, model="gpt-4o"))).body)
+    assert (model["type"], model["id"], model["lifecycle"]) == ("model", "gpt-4o", "active")
+    assert model == page["data"][1]
+
+
+async def test_a_client_of_claudes_may_ask_by_pages() -> None:
+    request = sent(headers=CLAUDES)
+    request.query = b"limit=1&after_id=claude-3"
+    page = json.loads((await ask(routes()[0], request)).body)
+    assert [model["id"] for model in page["data"]] == ["gpt-4o"]

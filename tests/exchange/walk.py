@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from gateway.core.errors import GatewayError
+from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.types import Phase, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
 from gateway.exchange.services import Services, Snapshot
@@ -32,6 +33,7 @@ class Around:
     allowed: Callable[[int, Target], bool]
     sdk_retry: bool = False
     fetching: FetchAllowance | None = None
+    routings: Sequence[LearnedRouting] = ()
     responded: list[tuple[int, bytes]] = field(default_factory=list)
 
     def may_cost(self, subrequest: int, target: Target) -> bool:

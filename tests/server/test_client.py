@@ -202,7 +202,7 @@ def test_nothing_is_written_to_a_client_that_left():
     before = bench.written
     bench.client.left()
     bench.write(b"a")
-    assert bench.client.write_now(b"a")  # there is nothing to wait for
+    assert not bench.client.write_now(b"a")  # left to ``write``
     bench.finish()
     at_once(bench.client.stream_error(internal_error()))
     at_once(bench.client.fail(internal_error()))

@@ -62,7 +62,12 @@ async def test_piapis_account_page_tells_of_the_key_and_of_its_money(
 async def test_a_list_of_models_tells_nothing_of_money(
     key: str, reading: KeyReading, sandbox: Sandbox, pool: ConnectionPool
 ) -> None:
-    assert await told(sandbox, pool, key, "openai") == reading
+    for dialect in ("openai", "anthropic"):
+        assert await told(sandbox, pool, key, dialect) == reading
+    openai, anthropic = sandbox.key_checks
+    assert openai.get(b"authorization") == f"Bearer {key}".encode()
+    assert (anthropic.get(b"x-api-key"), anthropic.get(b"authorization")) == (key.encode(), None)
+    assert anthropic.get(b"anthropic-version") == b"2023-06-01"
 
 
 @pytest.mark.parametrize(

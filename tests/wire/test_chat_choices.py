@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.chat_choices import choices_in, in_order, tidy_choices
+from gateway.wire.chat_choices import choices_in, tidy_choices
+from gateway.wire.chat_chunk import chunk_facts
+
+
+def in_order(choice: dict[str, Any], n: int) -> bool:
+    """Whether a chunk with this choice is taken as it came."""
+    facts = chunk_facts({"choices": [choice]}, n)
+    return facts.tidied is None and not facts.says_nothing
 
 
 @pytest.mark.parametrize(

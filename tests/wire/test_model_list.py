@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.listed_model import ListedModel
-from gateway.wire.model_list import LONGEST_NAME, MOST_MODELS, read_model_list
+from gateway.wire.model_list import LONGEST_NAME, MOST_MODELS, read_list_page, read_model_list
 
 DAY_NS = 86_400 * 10**9
 END_OF_2027_01_14 = 1_799_971_200 * 10**9
@@ -202,3 +202,14 @@ def test_whatever_comes_what_is_read_is_sane(document: Any) -> None:
 @given(st.binary(max_size=200))
 def test_bytes_never_raise(body: bytes) -> None:
     read_model_list(body)
+
+
+def test_anthropics_pages() -> None:
+    entry = {"type": "model", "id": "claude-a", "display_name": "A", "created_at": "2025-02-19T00:00:00Z"}
+    body = json.dumps({"data": [entry], "has_more": True, "first_id": "claude-a", "last_id": "claude-a"}).encode()
+    page = read_list_page(body)
+    assert (page.models, page.next) == ((ListedModel("claude-a", "", 1_739_923_200),), "claude-a")
+    last = json.dumps({"data": [{**entry, "created_at": "then"}], "has_more": False, "last_id": "claude-a"}).encode()
+    assert read_list_page(last) == ((ListedModel("claude-a"),), "")
+    odd = json.dumps({"data": [entry], "has_more": True, "last_id": ["a"]}).encode()
+    assert read_list_page(odd).next == ""

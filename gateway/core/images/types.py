@@ -13,9 +13,15 @@ ImageFormat = Literal["url", "b64_json"]
 STANDARD_SIZES = ("256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792")
 """The sizes of all of OpenAI's image models; ``auto`` leaves the choice to the model."""
 
+NEWEST_OPTIONS = ("complexity", "svg", "markup", "frame_count", "frame_duration_ms")
+"""The fields of OpenAI's Images API that PiAPI's asynchronous routes do not document; so are the formats of
+``NEWEST_FORMATS``."""
+
+NEWEST_FORMATS = ("gif", "svg")
+
 OPENAI_OPTIONS = (
     *("style", "user", "background", "moderation", "output_compression", "output_format", "input_fidelity"),
-    *("safety_identifier", "complexity", "svg", "markup", "frame_count", "frame_duration_ms"),
+    *("safety_identifier", *NEWEST_OPTIONS),
 )
 """The fields of OpenAI's Images API that change nothing here: they go to an Images API as they came
 (openai-python 3.57, types/image_generate_params.py and image_edit_params.py)."""

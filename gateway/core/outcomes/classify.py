@@ -22,7 +22,12 @@ from gateway.core.outcomes.foreign_pages import (
     ray_of,
 )
 from gateway.core.outcomes.missing_model import names_a_missing_model
-from gateway.core.outcomes.request_faults import exceeds_every_allowance, is_refusal_name, names_the_prompt
+from gateway.core.outcomes.request_faults import (
+    exceeds_every_allowance,
+    is_refusal_name,
+    names_an_empty_account,
+    names_the_prompt,
+)
 from gateway.core.outcomes.retry_after import HeaderLookup, asked_wait
 from gateway.core.outcomes.shown_words import plain_name, sanitise, shown_name, shown_param
 from gateway.core.outcomes.table import RULES
@@ -31,6 +36,9 @@ from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in,
 
 _STATUSES_OF_PROXIES = frozenset({413, 429})
 """Statuses that mean the same when a proxy sends them, with a page of its own."""
+
+_MAY_ASK_TO_WAIT = frozenset({429, 503, 529})
+"""Statuses whose ``retry-after`` counts; 529 is Anthropic's for being overloaded."""
 
 _FINAL_ANYWAY = frozenset({"conflict", "too_large", "rejected", "content_policy"})
 """Slugs that end the exchange in any case, so that it does not matter what they prove."""
@@ -161,7 +169,7 @@ def _judge_error(
         _phase(slug, proven=is_json and (status < 500 or failures_are_free), failures_are_free=failures_are_free),
         _redacted(error, redact),
         status=status,
-        retry_after=asked_wait(headers, wall_seconds=now) if status in (429, 503) else None,
+        retry_after=asked_wait(headers, wall_seconds=now) if status in _MAY_ASK_TO_WAIT else None,
         detail=f"status {status}{'' if is_json else ', not JSON'}{ray_of(headers)}",
         told=is_json,
     )
@@ -191,6 +199,8 @@ def classify_error(
         slug = fallback if error.status is None else slug_of_status(error.status)
     if slug in _MAY_BE_THE_PROMPTS and names_the_prompt(error):
         slug = "content_policy"
+    elif slug in ("rejected", fallback) and names_an_empty_account(error):
+        slug = "key_unfunded"
     elif _lacks_the_model(slug, error, operation):
         slug = "model_missing"
     elif slug == "rate_limited" and exceeds_every_allowance(error.message):
@@ -258,6 +268,8 @@ def _slug(status: int, error: UpstreamError, operation: OperationName) -> str:
     slug = _slug_by_names(status, error)
     if status in _OF_THE_PROMPT and slug in _MAY_BE_THE_PROMPTS and names_the_prompt(error):
         return "content_policy"
+    if slug == "rejected" and names_an_empty_account(error):
+        return "key_unfunded"
     if _lacks_the_model(slug, error, operation):
         return "model_missing"
     if slug == "rate_limited" and (status == 413 or exceeds_every_allowance(error.message)):

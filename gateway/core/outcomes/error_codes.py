@@ -66,6 +66,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 _TYPES: Mapping[str, str] = {
     "authentication_error": "key_invalid",
     "insufficient_quota": "key_unfunded",
+    "billing_error": "key_unfunded",
     "permission_error": "key_forbidden",
     "not_found_error": "model_missing",
     "rate_limit_error": "rate_limited",

@@ -210,6 +210,15 @@ _TOO_LARGE = compiled_late(
 )
 
 
+_EMPTY_ACCOUNT = compiled_late(r"\A\W*your credit balance is too low\b", re.IGNORECASE)
+"""Anthropic's words for an account without money, which come with the status and the type of a wrong request."""
+
+
+def names_an_empty_account(error: UpstreamError) -> bool:
+    """Whether an error that looks like the request's fault says that the account has no money."""
+    return error.message is not None and _EMPTY_ACCOUNT.search(error.message[:_LONGEST]) is not None
+
+
 def names_the_prompt(error: UpstreamError) -> bool:
     """Whether an error that refuses a request does so for what its prompt says."""
     if error.code in _REFUSAL_NUMBERS or any(map(is_refusal_name, chain((error.code, error.type), error.names))):

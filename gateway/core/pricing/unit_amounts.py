@@ -17,6 +17,7 @@ _BY_TOKENS = ("input", "output")
 
 _ENOUGH: Mapping[OperationName, Sequence[Sequence[str]]] = {
     "responses": (_BY_TOKENS,),
+    "messages": (_BY_TOKENS,),
     "completions": (_BY_TOKENS,),
     "embeddings": (("input",),),
     "moderations": (("input",),),

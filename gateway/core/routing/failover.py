@@ -26,6 +26,7 @@ from gateway.core.routing.credentials import BUSY_AGAIN_IN, Exhausted
 from gateway.core.routing.failures import Failures
 from gateway.core.routing.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
 from gateway.core.routing.key_waits import key_waits
+from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.routing.refused_wishes import Concessions, OwnWishes
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamState, UpstreamStates
@@ -81,6 +82,7 @@ class FailoverPlan:
 
     ``deadline``: on the scale of ``now``.
     ``sdk_retry``: whether an SDK sends this request again.
+    ``learned``: what is known of how long it takes; None where nothing is learned.
     ``asker``: the member (virtual key) whose request it is: what its requests meet is held against nothing for all the
     others.
     ``attempts``: how many were made. ``failovers``: the changes of upstream or endpoint among them.
@@ -113,6 +115,7 @@ class FailoverPlan:
         randomness: Randomness,
         work: Work,
         asker: str = "",
+        learned: LearnedRouting | None = None,
     ) -> None:
         attempts = states.policy.attempts
         self._attempts_left = min(attempts, ATTEMPTS_OF_A_RESEND) if sdk_retry else attempts
@@ -131,6 +134,7 @@ class FailoverPlan:
         self._deadline = deadline
         self._rng = randomness
         self._work = work
+        self._learned = learned
         self.asker = asker
 
     def next(self, now: float) -> AttemptPlan | Wait | Stop:
@@ -303,7 +307,27 @@ class FailoverPlan:
             endpoints = state.health.endpoints(target.model, target.cost_class, now, self.asker)
         if self._concessions is not None or state.refused.places:
             endpoints = self._conceding().ordered(endpoints, target, now)
+        if self._learned is not None and len(endpoints) > 1:
+            endpoints = self._walls_last(self._learned, endpoints, target, state, now)
         return endpoints if self._failures is None else self._failures.left(index, endpoints)
+
+    def _walls_last(
+        self,
+        learned: LearnedRouting,
+        endpoints: Sequence[Endpoint],
+        target: Target,
+        state: UpstreamState,
+        now: float,
+    ) -> Sequence[Endpoint]:
+        """First those that will not give up on the answer; but what is out of use, or slow at present, stays behind."""
+        walled = learned.walled(endpoints, target)
+        if not walled:
+            return endpoints
+        health, model = state.health, target.model
+        ordered = sorted(endpoints, key=lambda one: (*health.doubts(one, model, now), one.url in walled))
+        if self._last is None:
+            learned.note(ordered, target)
+        return ordered
 
     def _skip(self, target: Target, reason: str) -> None:
         if self._skipped is None:

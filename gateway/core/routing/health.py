@@ -113,6 +113,10 @@ class UpstreamHealth:
         ordered = sorted(self._endpoints, key=lambda one: not self.available(one.url, now))
         return self._slow_last(ordered, model, now)
 
+    def doubts(self, endpoint: Endpoint, model: str, now: float) -> tuple[bool, bool]:
+        """Whether it is out of use, and whether it was too slow for the model of late: what puts it behind others."""
+        return not self.available(endpoint.url, now), self._slow.get((endpoint.url, model), now) > now
+
     def reliable(self, endpoint: Endpoint, model: str, now: float) -> bool:
         """Whether the endpoint can be expected to serve the model well."""
         cooling = self._models.get(model)

@@ -7,15 +7,19 @@ from dataclasses import replace
 
 from gateway.core.errors import ClientError
 from gateway.core.pricing.price_lines import yaml_text
-from gateway.core.types import PICTURES, OperationName, Route
+from gateway.core.types import PICTURES, Dialect, OperationName, Route
 
 _CHAT: frozenset[OperationName] = frozenset({"chat"})
 CHATS = _CHAT | PICTURES
 """What serves a chat: a model that only makes images does, too."""
 
+MESSAGES = CHATS | frozenset[OperationName]({"messages"})
+"""What serves a request of Anthropic's Messages API: what has that API, or is asked as a chat."""
+
 PATHS: Mapping[OperationName, str] = {
     "chat": "/v1/chat/completions",
     "responses": "/v1/responses",
+    "messages": "/v1/messages",
     "embeddings": "/v1/embeddings",
     "completions": "/v1/completions",
     "moderations": "/v1/moderations",
@@ -24,6 +28,16 @@ PATHS: Mapping[OperationName, str] = {
     "translations": "/v1/audio/translations",
 }
 """Operation → the route that asks for it."""
+
+
+def asked_by(operation: OperationName, dialect: Dialect) -> OperationName | None:
+    """The operation by which an upstream is asked for what is no target's of the catalogue; None if it has none.
+
+    ``operation``: as it is asked for. Of Anthropic's dialect there is the Messages API alone, which serves no chat.
+    """
+    if dialect == "anthropic":
+        return "messages" if operation in ("chat", "messages") else None
+    return "chat" if operation == "messages" else operation
 
 
 def serving(route: Route, operations: frozenset[OperationName], asked: OperationName) -> Route:
@@ -42,7 +56,7 @@ def serving(route: Route, operations: frozenset[OperationName], asked: Operation
 def no_target(model: str, operation: OperationName, *, known: bool) -> ClientError:
     """404 for a model without a target for this kind of request. ``known``: it has others."""
     path = PATHS[operation]
-    what = f"{{upstream: backup{'' if operation == 'chat' else f', operation: {operation}'}}}"
+    what = f"{{upstream: backup{'' if operation in ('chat', 'messages') else f', operation: {operation}'}}}"
     beside = ", beside those it has" if known else ""
     return ClientError(
         404,

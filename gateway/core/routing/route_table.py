@@ -18,6 +18,7 @@ from gateway.core.routing.model_names import (
     allowed_unlisted,
     spellings,
 )
+from gateway.core.routing.route_operations import asked_by
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamStates
 from gateway.core.types import OperationName, Price, Route, Target, Upstream
@@ -191,10 +192,12 @@ class RouteTable:
         """
         if not self._default_route or not model or model.endswith("*"):
             return None
-        targets = (
-            Target(upstream, model, operation, self._list_price(upstream, model)) for upstream in self._default_route
+        targets = tuple(
+            Target(upstream, model, by, self._list_price(upstream, model))
+            for upstream in self._default_route
+            if (by := asked_by(operation, upstream.dialect)) is not None
         )
-        return self._dated_and_living(Route(model, tuple(targets), max_output=self._most_output(model)))
+        return self._dated_and_living(Route(model, targets, max_output=self._most_output(model))) if targets else None
 
     def may_use(self, patterns: Sequence[str], asked: str, route: Route) -> bool:
         """Whether a key with these patterns may use ``route``, which was found for the name ``asked``.

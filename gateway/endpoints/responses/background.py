@@ -119,7 +119,7 @@ class Run:
     def keep_so_far(self) -> None:
         """Keep what has come by now, unless it is long."""
         if self.events.size <= MOST_KEPT_AGAIN:
-            self.answering.keep_so_far()
+            self.answering.keep_so_far(MOST_KEPT_AGAIN)
 
     def _begin(self) -> None:
         if not self.listener.begun.is_set():

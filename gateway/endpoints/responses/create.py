@@ -12,6 +12,7 @@ from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
 from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.paid_chats import is_paid
+from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
 from gateway.endpoints.responses.failover import beside, last_events, together
@@ -132,7 +133,8 @@ class CreateResponse:
         request.counted = True
         if chat is not None and chat.background:
             follow = None if chat.tool is None else self._following(chat.answering, chat.tool, key)
-            await self._background.answer(request, client, chat.answering, chat.operation, chat.route, key, follow)
+            route = preferred(request, chat.route)
+            await self._background.answer(request, client, chat.answering, chat.operation, route, key, follow)
             return
         making = self._making(client, request, form, key, relayed, chat)
         await making.run()
@@ -176,6 +178,7 @@ class CreateResponse:
         """What makes the answer for this client."""
         leg: Leg | None = None
         operation, route = together(relayed, None if chat is None else (chat.operation, chat.route))
+        route = preferred(request, route)
         form.failed = last_events(operation)
         if chat is not None and chat.tool is not None:
             leg = self._pictures.leg(client, chat.answering)

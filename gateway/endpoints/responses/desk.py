@@ -279,10 +279,12 @@ class Answering:
         """Whether it is kept."""
         return self._request.store and not self.forgotten
 
-    def keep_so_far(self) -> None:
-        """Keep the response as far as it has come, unless it has ended, or makes pictures, which are large."""
+    def keep_so_far(self, most: int) -> None:
+        """Keep the response as far as it has come, unless it has ended, or makes pictures, which are large, or has an
+        input of more than ``most`` bytes, which would be written again.
+        """
         newest = self.newest
-        if newest is not None and not self.ended and not newest.orders:
+        if newest is not None and not self.ended and not newest.orders and len(self._chat.input) <= most:
             self.keep(newest.so_far())
 
     def _end(self, response: Mapping[str, Any]) -> None:

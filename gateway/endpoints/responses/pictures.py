@@ -170,6 +170,8 @@ class Pictures:
             return
         made = _Made()
         for number, (place, arguments) in enumerate(presenter.orders):
+            if client.gone:
+                return  # what is not bought yet is not bought for none
             if number < min(MOST_PICTURES, answering.most_calls):
                 told = await self._one(client, answering, presenter, tool, key, place, arguments, made)
             else:

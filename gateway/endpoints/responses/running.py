@@ -6,6 +6,7 @@ After a kill the store has what had come by then; that it was not completed is f
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, Protocol
 
 from gateway.core.errors import internal_error
@@ -16,7 +17,7 @@ KEEP_EVERY = 5.0
 """Seconds between two states of a response that are kept while it is made."""
 
 MOST_KEPT_AGAIN = 1 << 20
-"""Bytes of events; a longer response is kept once more, when it has ended."""
+"""Bytes of the input, and of the events; a longer response is kept once more, when it has ended."""
 
 
 class Being(Protocol):
@@ -108,8 +109,8 @@ class Foreground:
     def _begin(self) -> None:
         if not self._over and self._timer is None:
             self._running.add(self._answering.facts.id, self)
-            self._keep_again()
+            self._keep_again(sys.maxsize)
 
-    def _keep_again(self) -> None:
+    def _keep_again(self, most: int = MOST_KEPT_AGAIN) -> None:
         self._timer = self._loop.call_later(KEEP_EVERY, self._keep_again)
-        self._answering.keep_so_far()
+        self._answering.keep_so_far(most)

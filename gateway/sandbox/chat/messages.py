@@ -19,6 +19,10 @@ from gateway.sandbox.wire.options import Options
 SCENARIO_MARKER = re.compile(r"\[\[sandbox:\s*([^\[\]]{1,200})\]\]")
 """``[[sandbox: NAME;parameter=value]]`` in a user's message chooses a scenario."""
 
+_INSTRUCTIONS = ("system", "developer")
+_REMINDER = re.compile(r"<(system-reminder)>.*?</\1>", re.DOTALL)
+"""What an agent adds to a message for the model alone."""
+
 _WORD = re.compile(r"\s*\S+")
 _ECHOED = 200  # characters of the prompt that an answer repeats at most
 _FILLER = ("This", " is", " the", " sandbox", " ✓", " counting", " words.")
@@ -161,8 +165,15 @@ def _until_stop(pieces: tuple[str, ...], stop: object) -> tuple[str, ...]:
 
 
 def last_message_text(messages: list[Json]) -> str:
-    """The text of the last message, without scenario markers, cut to what an answer may repeat."""
-    return SCENARIO_MARKER.sub("", message_text(messages[-1])).strip()[:_ECHOED]
+    """What the last message says that is no instruction (some clients repeat theirs at the end): without scenario
+    markers and reminders, cut to what an answer may repeat.
+    """
+    said = next((each for each in reversed(messages) if each.get("role") not in _INSTRUCTIONS), messages[-1])
+    return _said(SCENARIO_MARKER.sub("", message_text(said)))
+
+
+def _said(text: str) -> str:
+    return _REMINDER.sub("", text).strip()[:_ECHOED]
 
 
 def message_text(message: Json) -> str:
@@ -196,7 +207,7 @@ def _text(body: Json, prompt: str, number: int) -> tuple[str, bool]:
 def _tool_results(messages: list[Json]) -> list[str]:
     """What the tools said that were called last, if no message came since; several under their names."""
     results = list(takewhile(lambda message: message.get("role") in RESULT_ROLES, reversed(messages)))[::-1]
-    texts = [message_text(message).strip()[:_ECHOED] for message in results]
+    texts = [_said(message_text(message)) for message in results]
     if len(texts) < 2:
         return texts
     called = messages[-len(results) - 1].get("tool_calls") if len(results) < len(messages) else None

@@ -24,6 +24,9 @@ MODELS = (
 BORN = 1_700_000_000
 """Unix seconds."""
 
+BORN_AT = "2023-11-14T22:13:20Z"
+"""The same moment, as Anthropic writes it."""
+
 
 def model_entry(name: str, shutdown_date: str | None = None, owned_by: str = "sandbox") -> dict[str, Any]:
     """One model as OpenAI lists it; ``shutdown_date`` is null for a model without an end."""

@@ -39,9 +39,12 @@ _STRING_WORDS = ("minLength", "maxLength", "pattern", "format")
 _NUMBER_WORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
 
-def example_of(schema: Any, text: str) -> Any:
-    """A value that fits a JSON schema; its strings repeat ``text``. No schema is any text."""
-    return _Maker(schema, text).value(schema, 0, ())
+def example_of(schema: Any, text: str, *, required_only: bool = False) -> Any:
+    """A value that fits a JSON schema; its strings repeat ``text``. No schema is any text.
+
+    ``required_only``: without what may be left out.
+    """
+    return _Maker(schema, text, required_only).value(schema, 0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class _Maker:
 
     root: Any
     text: str
+    required_only: bool = False
 
     def value(self, schema: Any, depth: int, met: tuple[str, ...]) -> Any:
         """``met``: the references that led here. A schema within itself is made once more, then as short as can be."""
@@ -102,11 +106,12 @@ class _Maker:
         properties = properties if isinstance(properties, dict) else {}
         wanted = schema.get("required")
         required = [name for name in wanted if isinstance(name, str)] if isinstance(wanted, list) else []
-        names = required if self._is_short(depth, met) else [*properties, *required]
+        short = self.required_only or self._is_short(depth, met)
+        names = required if short else [*properties, *required]
         more = schema.get("additionalProperties")
         made = {name: self.value(properties.get(name, more), depth + 1, met) for name in dict.fromkeys(names)}
         least = _count(schema.get("minProperties"), 0)
-        if not made and isinstance(more, dict) and not self._is_short(depth, met):
+        if not made and isinstance(more, dict) and not short:
             least = max(least, 1)
         while len(made) < least and more is not False:
             made[f"key_{len(made) + 1}"] = self.value(more, depth + 1, met)

@@ -91,7 +91,10 @@ def choose_calls(body: Json, options: Options, prompt: str, number: int = 0) -> 
     if legacy or body.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
     made, another = _calls_before(body["messages"]), f"_choice_{number}" if number else ""
-    return tuple(_call(offer, prompt, f"{made + index}{another}") for index, offer in enumerate(chosen)), legacy
+    sparse = bool(options.required)
+    return tuple(
+        _call(offer, prompt, f"{made + index}{another}", required_only=sparse) for index, offer in enumerate(chosen)
+    ), legacy
 
 
 def cut_calls(calls: tuple[ToolCall, ...], limit: int) -> tuple[ToolCall, ...]:
@@ -143,8 +146,10 @@ def _calls_before(messages: list[Json]) -> int:
     return sum(len(calls) for message in messages if isinstance(calls := message.get("tool_calls"), list))
 
 
-def _call(offer: _Offer, prompt: str, id: str) -> ToolCall:
-    text = prompt if offer.kind == "custom" else orjson.dumps(example_of(offer.schema, prompt)).decode()
+def _call(offer: _Offer, prompt: str, id: str, *, required_only: bool) -> ToolCall:
+    text = prompt
+    if offer.kind != "custom":
+        text = orjson.dumps(example_of(offer.schema, prompt, required_only=required_only)).decode()
     return ToolCall(f"call_sandbox_{id}", offer.name, in_pieces(text), offer.kind)
 
 

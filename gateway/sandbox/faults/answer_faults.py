@@ -9,6 +9,7 @@ from functools import lru_cache
 from gateway.sandbox.faults.playback import ScenarioContext, pause_for, play_reply, reply_head
 from gateway.sandbox.wire.answers import PLAIN, EventStream, Reply, json_reply
 from gateway.sandbox.wire.errors import (
+    anthropic_error,
     cloudflare_page,
     cloudflare_problem,
     cloudflare_text,
@@ -34,6 +35,11 @@ def status(context: ScenarioContext) -> Iterator[Step]:
         headers = ((b"retry-after", context.text("retry_after").encode()),)
     if context.text("retry_after_ms"):
         headers = (*headers, (b"retry-after-ms", context.text("retry_after_ms").encode()))
+    if context.is_anthropics and context.text("shape") == "openai":
+        code, words = context.count("code"), str(fields["message"])
+        named = anthropic_error(code, words, type=context.text("type"), code=context.text("error"), headers=headers)
+        yield from play_reply(context, named)
+        return
     yield from play_reply(context, error_in_shape(context.text("shape"), context.count("code"), fields, headers))
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from gateway.sandbox.faults.playback import Play, ScenarioContext, play_events
 from gateway.sandbox.wire.answers import DONE, Event
-from gateway.sandbox.wire.errors import error_fields
+from gateway.sandbox.wire.errors import anthropic_fields, error_fields
 from gateway.sandbox.wire.steps import Step
 
 
@@ -37,6 +37,11 @@ def _error_payload(context: ScenarioContext) -> dict[str, str | None]:
 def sse_error(context: ScenarioContext, events: list[Event]) -> Iterable[Event]:
     """``{"error": {…}}`` after so many events; ``named=1`` gives it ``event: error``, ``done=1`` a ``[DONE]``."""
     yield from events[: context.count("after_events")]
+    if context.is_anthropics:
+        words = str(_error_payload(context)["message"])
+        told = anthropic_fields(context.count("code"), words, code=context.text("error"))
+        yield Event(orjson.dumps(told), name=b"error")
+        return
     data = orjson.dumps({"error": _error_payload(context)})
     yield Event(data, name=b"error" if context.count("named") else b"")
     if context.count("done"):

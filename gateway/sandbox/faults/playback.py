@@ -54,6 +54,11 @@ class ScenarioContext:
         """The honest answer as one body, whether or not a stream was asked for."""
         return self.answer.whole if isinstance(self.answer, EventStream) else self.answer
 
+    @property
+    def is_anthropics(self) -> bool:
+        """Whether it is a request of Anthropic's API, whose errors have a shape of their own."""
+        return self.request.path.startswith("/v1/messages")
+
     def number(self, name: str) -> float:
         return float(self.scenario.values[name])
 

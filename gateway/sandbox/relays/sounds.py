@@ -108,7 +108,9 @@ def _whole_transcript(kind: str, seconds: float, told: dict[str, Any], *, transl
         return Reply(200, _as_text(kind, seconds), content_type=b"text/plain; charset=utf-8")
     document: dict[str, Any] = {"text": HEARD, **told}
     if kind == "verbose_json":
-        segment = {"id": 0, "start": 0.0, "end": seconds, "text": HEARD}
+        place = {"id": 0, "seek": 0, "start": 0.0, "end": seconds, "text": HEARD, "tokens": [50364, 50414]}
+        figures = {"temperature": 0.0, "avg_logprob": -0.3, "compression_ratio": 1.2, "no_speech_prob": 0.01}
+        segment = {**place, **figures}
         task = "translate" if translate else "transcribe"
         document = {"task": task, "language": "english", "duration": seconds, "segments": [segment], **document}
     elif kind == "diarized_json":

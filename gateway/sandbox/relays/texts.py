@@ -22,7 +22,11 @@ USUAL_SIZE = 1536
 MOST_INPUTS = 2048
 _NANO_PER_TOKEN = {"text-embedding-3-small": 20, "text-embedding-3-large": 130, "text-embedding-ada-002": 100}
 _WORDS = ("SANDBOX", "text", "by", "nobody", "made", "up", "of", "these", "words", "again", "and", "again.")
-_CATEGORIES = ("harassment", "hate", "illicit", "self-harm", "sexual", "violence")
+_CATEGORIES = (
+    *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent"),
+    *("self-harm", "self-harm/intent", "self-harm/instructions", "sexual", "sexual/minors"),
+    *("violence", "violence/graphic"),
+)
 
 
 def answer_embeddings(body: dict[str, Any], options: Options) -> Answer:

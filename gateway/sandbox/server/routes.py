@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from gateway.sandbox.chat.anthropic_messages import COUNT_PATH, MESSAGES_PATH, answer_messages, list_models
 from gateway.sandbox.chat.completions import answer_chat
 from gateway.sandbox.chat.models import MODELS, model_entry
 from gateway.sandbox.images.image_chat import answer_image_chat
@@ -21,7 +22,7 @@ from gateway.sandbox.tasks.pictures import PATHS as PICTURES
 from gateway.sandbox.tasks.service import TaskService
 from gateway.sandbox.tasks.webhooks import WebhookSender
 from gateway.sandbox.wire.answers import Answer, Reply, Sale, json_reply
-from gateway.sandbox.wire.errors import error_reply, piapi_error
+from gateway.sandbox.wire.errors import anthropic_error, error_reply, piapi_error
 from gateway.sandbox.wire.options import Options
 from gateway.sandbox.wire.requests import MODELS_PATH, RecordedRequest
 
@@ -62,6 +63,8 @@ class Routes:
             return json_reply(200, _SELF)
         if request.key is None:
             own = path.startswith(("/api/", "/account/"))
+            if path.startswith(MESSAGES_PATH):
+                return anthropic_error(401, "x-api-key header is required")
             return piapi_error(401, "Sandbox: no API key", status=401) if own else error_reply(401)
         if path.startswith(("/api/v1/", "/account/")) and request.role == "backup":
             return error_reply(404, code="not_found", message="Sandbox: the backup provider has no such route.")
@@ -76,6 +79,8 @@ class Routes:
 
     def _read(self, request: RecordedRequest, options: Options) -> Answer:
         path, key = request.path, request.key or ""
+        if path == MODELS_PATH and request.get(b"anthropic-version") is not None:
+            return list_models(request)
         if path == MODELS_PATH:
             return json_reply(200, {"object": "list", "data": [model_entry(name) for name in MODELS]})
         if path.startswith("/v1/models/"):
@@ -101,6 +106,8 @@ class Routes:
             if str(body.get("model")).startswith("gpt-4o-image"):
                 return answer_image_chat(body, options, id=id, created=now, site=site)
             return answer_chat(body, options, id=id, created=now, role=request.role)
+        if path in (MESSAGES_PATH, COUNT_PATH):
+            return answer_messages(request, options)
         if path in ("/v1/images/generations", "/v1/images/edits"):
             return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
         if path.startswith(("/v1/audio/", "/v1/responses")) or path in (

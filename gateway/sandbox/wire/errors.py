@@ -68,6 +68,35 @@ def error_reply(
     return json_reply(status, {"error": fields}, headers=headers)
 
 
+_ANTHROPIC: Mapping[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Anthropic's types by status (https://docs.anthropic.com/en/api/errors)."""
+
+
+def anthropic_fields(status: int, message: str, *, type: str = "", code: str | None = None) -> dict[str, Any]:
+    """An error as Anthropic tells it. ``code``: what some relays add; none if it is empty."""
+    usual = _ANTHROPIC.get(status) or ("invalid_request_error" if status < 500 else "api_error")
+    error = {"type": type or usual, "message": message, **({"code": code} if code else {})}
+    return {"type": "error", "error": error, "request_id": "req_sandbox"}
+
+
+def anthropic_error(
+    status: int, message: str, *, type: str = "", code: str | None = None, headers: Headers = ()
+) -> Reply:
+    """``{"type": "error", "error": {"type", "message"}, "request_id"}``."""
+    return json_reply(status, anthropic_fields(status, message, type=type, code=code), headers=headers)
+
+
 def openai_refusal(message: str, param: str | None = None, code: str | None = None) -> Reply:
     """OpenAI's 400 in its very words, for software that reads them; that it is none of OpenAI's stands beside it."""
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}

@@ -22,15 +22,15 @@ OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
 class Options:
     """The settings of an honest answer.
 
-    Chat: ``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words).
-    ``text``: ``words`` | ``u2028`` (with U+2028, U+2029 and U+0085 inside). ``reasoning``: events of
-    ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make,
-    needed or not. ``cached``: prompt tokens that count as cached, in the Images API too. ``written``: prompt tokens
-    that count as written to the cache. ``heard``, ``spoken``: tokens of sound, of the prompt and of the completion.
-    ``searches``: searches the provider made. ``vendor``: in whose words the usage is. ``beside``: 1 counts reasoning
-    in the total only, as xAI and Google do. ``tier``: the service tier that served, ``none`` to name none, "" for the
-    one asked for. ``named``: the model that answers, "" for the one asked for. ``any_fields``: 1 takes fields and
-    tools that OpenAI does not know, as OpenRouter does.
+    Chat: ``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words). ``text``:
+    ``words`` | ``u2028`` (with U+2028, U+2029 and U+0085 inside). ``reasoning``: events of ``reasoning_content``
+    first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make, needed or not. ``required``:
+    1 gives them only the arguments that must be. ``cached``: prompt tokens that count as cached, in the Images API
+    too. ``written``: prompt tokens that count as written to the cache. ``heard``, ``spoken``: tokens of sound, of the
+    prompt and of the completion. ``searches``: searches the provider made. ``vendor``: in whose words the usage is.
+    ``beside``: 1 counts reasoning in the total only, as xAI and Google do. ``tier``: the service tier that served,
+    ``none`` to name none, "" for the one asked for. ``named``: the model that answers, "" for the one asked for.
+    ``any_fields``: 1 takes fields and tools that OpenAI does not know, as OpenRouter does.
 
     gpt-4o-image: ``variant``: its text (images/image_texts.py). ``images``: images in it.
 
@@ -63,6 +63,7 @@ class Options:
     reasoning: int = 0
     refusal: int = 0
     calls: int = 0
+    required: int = 0
     variant: str = "piapi"
     images: int = 1
     form: str = ""

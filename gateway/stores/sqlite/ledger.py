@@ -276,8 +276,6 @@ class SQLiteLedger:
         if self._closed:
             return
         self._closed = True
-        if self._settle_timer is not None:
-            self._settle_timer.cancel()
         self._hand_over()
         await self._loop.run_in_executor(None, self._end)
 
@@ -314,8 +312,17 @@ class SQLiteLedger:
         self._hand_over()
 
     def _hand_over(self) -> None:
+        """Give the writer what has come. Settlements gather on until their time, for each commit costs the same; a job
+        is to see them.
+        """
         self._hand_over_due = False
         batch, self._batch = self._batch, Batch()
+        if self._settle_timer is not None:
+            if batch.jobs or self._closed:
+                self._settle_timer.cancel()
+                self._settle_timer = None
+            else:
+                self._batch.settlements, batch.settlements = batch.settlements, self._batch.settlements
         self._writer.put(batch)
 
     def _deliver_from_writer(self, waiters: list[Waiter], committed: bool) -> None:

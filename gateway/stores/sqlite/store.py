@@ -32,6 +32,7 @@ from gateway.stores.records import (
 )
 from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.deliveries import SQLiteDeliveries
+from gateway.stores.sqlite.durations import SQLiteDurations
 from gateway.stores.sqlite.jobs import SQLiteJobs
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
@@ -136,7 +137,7 @@ class SQLiteBalances:
 
 
 class SQLiteAlerts:
-    """Alerts of budgets in a file. Implements ``stores.base.AlertRecords``."""
+    """Alerts of budgets in a file. Implements ``stores.alert_records.AlertRecords``."""
 
     def __init__(self, ledger: SQLiteLedger) -> None:
         self._ledger = ledger
@@ -171,9 +172,10 @@ class SQLiteStore:
         self.balances = SQLiteBalances(ledger)
         self.alerts = SQLiteAlerts(ledger)
         self.responses = SQLiteResponses(ledger.path, ledger)
-        self.deliveries = SQLiteDeliveries(ledger.path, ledger)
         self.response_places = SQLiteResponsePlaces(ledger.path, ledger)
+        self.deliveries = SQLiteDeliveries(ledger.path, ledger)
         self.jobs = SQLiteJobs(ledger.path, ledger)
+        self.durations = SQLiteDurations(ledger.path, ledger)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:

@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import orjson
+
 PRUNED_TOGETHER = ("intents", "settlements")
 """Of each of these exactly one row leaves with an exchange that is pruned."""
 
@@ -48,17 +50,21 @@ def has_tally(store: sqlite3.Connection) -> bool:
 
 
 def read_position(store: sqlite3.Connection) -> Position | None:
-    """The position as the store itself has it; None if the count is not whole. Raises sqlite3.Error."""
-    identity = store.execute("SELECT id FROM identity").fetchall()
-    rows = store.execute("SELECT name, ever, held, charged, upstream_cost FROM tally").fetchall()
-    counts = {name: Count(*figures) for name, *figures in rows}
+    """The position as the store itself has it; None if the count is not whole. Raises sqlite3.Error.
+
+    In one row, since every row, and every statement, costs a thread the interpreter lock once more.
+    """
+    [(identities, rows, intent, settlement)] = store.execute(
+        "SELECT (SELECT json_group_array(id) FROM identity), "
+        "(SELECT json_group_array(json_array(name, ever, held, charged, upstream_cost)) FROM tally), "
+        "coalesce((SELECT id FROM intents ORDER BY rowid DESC LIMIT 1), ''), "
+        "coalesce((SELECT id FROM settlements ORDER BY rowid DESC LIMIT 1), '')"
+    ).fetchall()
+    identity = orjson.loads(identities)
+    counts = {name: Count(*figures) for name, *figures in orjson.loads(rows)}
     if len(identity) != 1 or counts.keys() < {*TABLES}:
         return None
-    newest = store.execute(
-        "SELECT coalesce((SELECT id FROM intents ORDER BY rowid DESC LIMIT 1), ''), "
-        "coalesce((SELECT id FROM settlements ORDER BY rowid DESC LIMIT 1), '')"
-    ).fetchone()
-    return Position(identity[0][0], counts, (newest[0], newest[1]))
+    return Position(identity[0], counts, (intent, settlement))
 
 
 def contradictions(store: sqlite3.Connection, counts: Mapping[str, Count]) -> Iterator[str]:

@@ -28,15 +28,22 @@ _TYPES = {
 
 
 class AnthropicErrors:
-    """Implements ``core.errors.ErrorForm`` for ``/v1/messages``."""
+    """Implements ``core.errors.ErrorForm`` for ``/v1/messages``. ``request_id``: of the request; empty to tell none."""
+
+    def __init__(self, request_id: str = "") -> None:
+        self._request_id = request_id
 
     def body(self, error: GatewayError) -> bytes:
-        """``{"type": "error", "error": {"type", "message"}}``."""
-        return dump_json(_error(error))
+        """``{"type": "error", "error": {"type", "message"}, "request_id"}``."""
+        return dump_json(self._told(error))
 
     def last_event(self, error: GatewayError) -> bytes:
         """An event ``error``, on which Anthropic's SDKs raise; a stream that just ended they would take for whole."""
-        return encode_event(dump_json(_error(error)), b"error")
+        return encode_event(dump_json(self._told(error)), b"error")
+
+    def _told(self, error: GatewayError) -> dict[str, Any]:
+        told = _error(error)
+        return {**told, "request_id": self._request_id} if self._request_id else told
 
 
 ANTHROPIC_ERRORS = AnthropicErrors()

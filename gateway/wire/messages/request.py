@@ -6,6 +6,7 @@ a chat cannot carry over is refused by name, and what has no effect is noted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,12 +35,14 @@ def _messages(value: Any, param: str) -> None:
     an_array(value, param)
     if not value:
         raise wrong_value(param, "it must hold at least one message")
+    for place, message in enumerate(value):
+        an_object(message, f"{param}[{place}]")
 
 
 _CHECKED: Mapping[str, Check] = {
     "model": a_model_name,
     "messages": _messages,
-    "max_tokens": an_integer(1),
+    "max_tokens": an_integer(0),  # 0 fills Anthropic's cache and writes nothing
     "stream": a_boolean,
     "stop_sequences": each(a_string),
     "metadata": an_object,
@@ -50,14 +53,16 @@ _CHECKED: Mapping[str, Check] = {
 """What the gateway acts on itself."""
 
 _WITHOUT_EFFECT = (
-    *("cache_control", "context_management", "diagnostics", "inference_geo", "metadata", "speed"),
-    *("user_profile_id", "workspace_id"),
+    *("billing_policy", "cache_control", "context_management", "diagnostics", "fallback_credit_token"),
+    *("inference_geo", "metadata", "speed", "user_profile_id", "workspace_id"),
 )
 """Fields that mean nothing to a chat and can be done without."""
 
 _IMPOSSIBLE = {
     "mcp_servers": "Anthropic's own servers would call them.",
     "container": "Containers are kept at Anthropic.",
+    "thread": "Threads are kept at Anthropic.",
+    "compaction": "Anthropic's own models make such a summary.",
     "fallbacks": "Which model answers is this gateway's to choose.",
 }
 
@@ -67,6 +72,9 @@ _NOT_PASSED = frozenset(
 """Every other field is a chat's as well, or not known here."""
 
 _TIERS = {"auto": "auto", "standard_only": "default"}
+
+_CANNOT_REASON = re.compile(r"(?:openai/)?(?:chatgpt-4o|gpt-4o|gpt-4\.[15]|gpt-4(?:-|$)|gpt-3\.5)")
+"""The names, in small letters, of OpenAI's models that refuse an effort."""
 
 _EFFORTS = ((4096, "low"), (16384, "medium"))
 """Budgets of thinking, in tokens, and the effort of a model that is not given budgets, up to there."""
@@ -93,11 +101,12 @@ class MessagesRequest:
 
 
 def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesRequest:
-    """Check a request. Null stands for an absent field. ``counting``: its tokens are all that is asked for.
+    """A request as a chat. Null stands for an absent field. ``counting``: its tokens are all that is asked for.
 
-    Raises ClientError 400 with ``param`` naming the field.
+    Raises ClientError 400 with ``param`` naming the field that is wrong, or that a chat has no place for.
     """
-    _check(body, ("model", "messages") if counting else ("model", "messages", "max_tokens"))
+    check_request(body, counting=counting)
+    _refuse_impossible(body)
     ignored: set[str] = {name for name in _WITHOUT_EFFECT if body.get(name)}
     chat = {name: value for name, value in body.items() if name not in _NOT_PASSED and value is not None}
     chat["model"] = body["model"]
@@ -113,7 +122,7 @@ def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesReq
             chat |= choice
     if (tier := body.get("service_tier")) is not None:
         chat["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
-    _think(chat, body)
+    _think(chat, body, ignored)
     _shape(chat, body)
     return MessagesRequest(
         body["model"],
@@ -124,12 +133,20 @@ def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesReq
     )
 
 
-def _check(body: Mapping[str, Any], required: tuple[str, ...]) -> None:
+def check_request(body: Mapping[str, Any], *, counting: bool = False) -> None:
+    """Check what is acted on, be it relayed or asked as a chat. ``counting``: as above.
+
+    Raises ClientError 400 with ``param`` naming the field.
+    """
+    required = ("model", "messages") if counting else ("model", "messages", "max_tokens")
     for name, check in _CHECKED.items():
         if (value := body.get(name)) is not None:
             check(value, name)
         elif name in required:
             raise missing(name)
+
+
+def _refuse_impossible(body: Mapping[str, Any]) -> None:
     for name, why in _IMPOSSIBLE.items():
         if body.get(name):
             raise invalid_request(
@@ -146,16 +163,23 @@ def _is_claude(model: str) -> bool:
 def _bound(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
     """OpenAI's newer models know the bound of the output by another name; Claude's, asked by chat, by its own."""
     if (most := body.get("max_tokens")) is not None:
+        if most == 0:
+            raise wrong_value("max_tokens", "it must be at least 1 for a model that is asked as a chat")
         chat["max_tokens" if _is_claude(body["model"]) else "max_completion_tokens"] = most
     if stops := body.get("stop_sequences"):
         chat["stop"] = stops
 
 
-def _think(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
-    """Claude models take ``thinking`` by chat as well; of others an effort can be asked that comes near the budget."""
+def _think(chat: dict[str, Any], body: Mapping[str, Any], ignored: set[str]) -> None:
+    """Claude models take ``thinking`` by chat as well; of others an effort can be asked that comes near the budget.
+
+    Claude Code names an effort to every model; one that cannot reason would refuse the whole request for it.
+    """
     thinking = body.get("thinking")
     effort = (body.get("output_config") or {}).get("effort")
-    if effort is not None:
+    if effort is not None and _CANNOT_REASON.match(body["model"].lower()):
+        ignored.add("output_config.effort")
+    elif effort is not None:
         chat["reasoning_effort"] = effort
     if thinking is None:
         return

@@ -147,11 +147,15 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 
 def broken_off(response: dict[str, Any]) -> dict[str, Any]:
     """A response that was being made when the gateway was stopped, as it is afterwards: failed."""
-    output = [
+    return {**response, "status": "failed", "error": _STOPPED, "output": left_off(response["output"])}
+
+
+def left_off(output: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The items, of which no more will come."""
+    return [
         {**item, "status": "incomplete"} if item.get("status") in ("in_progress", "generating") else item
-        for item in response["output"]
+        for item in output
     ]
-    return {**response, "status": "failed", "error": _STOPPED, "output": output}
 
 
 def ending_of(finish_reason: str | None) -> tuple[Status, str | None]:

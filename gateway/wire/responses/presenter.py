@@ -19,6 +19,7 @@ from gateway.wire.responses.answer import (
     citation,
     ending_of,
     error_object,
+    left_off,
     picture_item,
     usage_object,
 )
@@ -117,7 +118,8 @@ class ResponsePresenter:
         """The response, of which no more will come since its client left."""
         self._break_off()
         self._telling.state.status = "cancelled"
-        return self._telling.now()
+        response = self._telling.now()
+        return {**response, "output": left_off(response["output"])}
 
     def _break_off(self) -> None:
         self._telling.break_off([call for call in self._open_calls() if call.begun is not None])

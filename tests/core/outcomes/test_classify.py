@@ -117,6 +117,16 @@ def test_a_quota_may_be_named_by_type_alone() -> None:
     assert judge(429, said(None, "requests")).slug == "rate_limited"
 
 
+def test_an_account_without_money_may_look_like_a_wrong_request() -> None:
+    words = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing."
+    body = orjson.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": words}})
+    assert judge(400, body).slug == "key_unfunded"
+    assert classify_error(orjson.loads(body)).slug == "key_unfunded"
+    quoted = f"messages: unexpected text '{words}'"
+    body = orjson.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": quoted}})
+    assert judge(400, body).slug == "rejected"
+
+
 def test_a_refusal_behind_a_5xx_proves_nothing() -> None:
     assert judge(503, said("rate_limit_exceeded")).phase is Phase.UNKNOWN
 
@@ -186,6 +196,13 @@ class TestCloudflare:
         assert "injected" not in outcome.detail
 
 
+def test_the_log_says_what_anthropic_can_be_asked_about() -> None:
+    assert judge(500, headers={**JSON, b"request-id": b"req_011CS"}).detail.startswith(
+        "status 500, request-id req_011CS"
+    )
+    assert "injected" not in judge(500, headers={**JSON, b"request-id": b"x\r\ninjected: 1"}).detail
+
+
 class TestImagesByChat:
     """PiAPI does not charge a gpt-4o-image generation that it answers with 4xx or 5xx."""
 
@@ -204,7 +221,7 @@ class TestImagesByChat:
 
 
 class TestRetryAfter:
-    @pytest.mark.parametrize(("status", "seconds"), [(429, 20.0), (503, 20.0), (500, None), (400, None)])
+    @pytest.mark.parametrize(("status", "seconds"), [(429, 20.0), (503, 20.0), (529, 20.0), (500, None), (400, None)])
     def test_counts_where_it_means_something(self, status: int, seconds: float | None) -> None:
         headers = {**JSON, b"retry-after": b"Sun, 22 Nov 2026 12:00:20 GMT"}
         assert judge(status, headers=headers).retry_after == (pytest.approx(seconds) if seconds else None)

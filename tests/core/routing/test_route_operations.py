@@ -36,7 +36,7 @@ def test_the_line_that_would_give_it_a_target(operation: OperationName) -> None:
     error = refused.value
     assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
     assert PATHS[operation] in error.message
-    asked = "" if operation == "chat" else f", operation: {operation}"
+    asked = "" if operation in ("chat", "messages") else f", operation: {operation}"
     assert f"models: {{m: {{targets: [{{upstream: backup{asked}}}]}}}}" in error.message
     assert "beside those it has" in error.message
     assert "beside" not in no_target("m", operation, known=False).message

@@ -127,3 +127,17 @@ def test_an_answer_can_be_cut_to_size() -> None:
         "Sand",
         "box ",
     ]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "hello"}, {"role": "system", "content": "Be brief."}],
+        [{"role": "user", "content": "hello"}, {"role": "developer", "content": "Be brief."}],
+        [{"role": "user", "content": "<system-reminder>\nToday is\nSunday.\n</system-reminder>\nhello"}],
+    ],
+    ids=["aider", "as a developer", "Claude Code"],
+)
+def test_what_agents_add_for_the_model_is_not_what_the_user_said(messages: list[dict[str, str]]) -> None:
+    text = whole(messages=messages)["choices"][0]["message"]["content"]
+    assert text.endswith("You said: hello")

@@ -136,3 +136,14 @@ def test_examples_fit_their_schema_and_end() -> None:
     assert example_of({"type": "null"}, "x") is None
     assert example_of({"type": ["string", "null"]}, "x") == "x"
     assert orjson.dumps(example_of(endless, "x")).count(b"[") > 3
+
+
+def test_arguments_that_may_be_left_out_can_be() -> None:
+    """As models do it: an agent's tools have parameters that only few calls need."""
+    function = TOOLS[0]["function"]
+    tool = {
+        "type": "function",
+        "function": {**function, "parameters": {**function["parameters"], "required": ["city"]}},
+    }
+    message = whole(prompt="get_weather", tools=[tool], options=Options(required=1))["choices"][0]["message"]
+    assert orjson.loads(message["tool_calls"][0]["function"]["arguments"]) == {"city": "get_weather"}

@@ -18,6 +18,7 @@ from gateway.core.errors import GatewayFault, StoreError
 from gateway.stores.base import Ledger
 from gateway.stores.records import BookedPrice
 from gateway.stores.sqlite import inserts
+from gateway.stores.sqlite import ledger as ledger_module
 from gateway.stores.sqlite.ledger import MAX_WAITING, SQLiteLedger
 from gateway.stores.sqlite.queries import verify
 from gateway.stores.sqlite.store import store_path
@@ -137,6 +138,23 @@ async def test_intents_of_one_moment_share_a_transaction(
     assert sizes[0] == 100
     assert len(sizes) < 100
     assert rows(path, "SELECT count(*) FROM intents") == [300]
+
+
+async def test_settlements_gather_while_intents_are_committed(
+    ledger: SQLiteLedger, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else nearly each would be a commit of its own, wherever requests come one by one."""
+    monkeypatch.setattr(ledger_module, "SETTLE_SECONDS", 30.0)
+    booked: list[int] = []
+    real = inserts.book
+    monkeypatch.setattr(inserts, "book", lambda connection, some: booked.append(len(some)) or real(connection, some))
+    for number in range(8):
+        await asyncio.gather(ledger.reserve(intent(f"{number}-a")), ledger.reserve(intent(f"{number}-b")))
+        ledger.settle(settlement(f"{number}-a"))
+    assert booked == []
+    await ledger.close()
+    assert booked == [8]
+    assert rows(path, "SELECT count(*) FROM settlements") == [8]
 
 
 async def test_one_too_many_waiting_is_refused_and_the_others_are_served(ledger: SQLiteLedger, path: Path):

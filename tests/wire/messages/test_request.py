@@ -70,7 +70,6 @@ def test_a_claude_keeps_its_own_names() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 10_000}}, {"reasoning_effort": "medium"}),
         ({"thinking": {"type": "enabled", "budget_tokens": 32_000}}, {"reasoning_effort": "high"}),
         ({"thinking": {"type": "disabled"}}, {}),
-        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, {"reasoning_effort": "low"}),
         (
             {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
             {
@@ -85,6 +84,23 @@ def test_a_claude_keeps_its_own_names() -> None:
 )
 def test_what_a_field_becomes(fields: dict[str, Any], becomes: dict[str, Any]) -> None:
     assert chat(**fields) == {**chat(), **becomes}
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "openai/gpt-6-sol", "o3", "gpt-oss-120b", "gemini-2.5-flash", "gpt-45"])
+def test_an_effort_is_asked_of_a_model_that_reasons(model: str) -> None:
+    fields = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}
+    assert chat(model=model, **fields) == {**chat(model=model), "reasoning_effort": "low"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-4o", "openai/gpt-4o-mini", "GPT-4.1-nano", "gpt-4", "gpt-4-turbo", "gpt-3.5-turbo", "chatgpt-4o-latest"],
+)
+def test_no_effort_is_asked_of_a_model_that_would_refuse_it(model: str) -> None:
+    """Claude Code names one in every request, whichever model it is led to."""
+    request = read_request(asked(model=model, thinking={"type": "adaptive"}, output_config={"effort": "high"}))
+    assert request.chat == chat(model=model)
+    assert request.ignored == ["output_config.effort"]
 
 
 @pytest.mark.parametrize(
