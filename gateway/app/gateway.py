@@ -317,7 +317,7 @@ class Gateway:
         door, places = self._door, self._response_places
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, self._waiting)},
-            MESSAGES_PATH: {"POST": MessagesEndpoint(door, places)},
+            MESSAGES_PATH: {"POST": MessagesEndpoint(door, places, self._waiting)},
             COUNT_PATH: {"POST": CountTokensEndpoint(door, places)},
             **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
             **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},

@@ -251,7 +251,7 @@ class Jobs:
             self._ended(job, exchange)
 
     async def _admitted(self, job: Job, record: ExchangeRecord) -> None:
-        job.exchange = record.id
+        job.exchange, job.expected = record.id, record.expected
         job.become("running")
         await self._records.keep(job.stored(None))
         await self.on_admitted(job)

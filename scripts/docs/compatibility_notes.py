@@ -46,8 +46,14 @@ client = instructor.from_openai(openai.OpenAI(base_url="http://127.0.0.1:8400/v1
 """,
     "llama-index-llms-openai-like": """
 ```python
-model = OpenAILike(model="gpt-4o-mini", api_base="http://127.0.0.1:8400/v1", api_key="gw-…",
-                   is_chat_model=True, is_function_calling_model=True, context_window=128_000)
+model = OpenAILike(
+    model="gpt-4o-mini",
+    api_base="http://127.0.0.1:8400/v1",
+    api_key="gw-…",
+    is_chat_model=True,
+    is_function_calling_model=True,
+    context_window=128_000,
+)
 ```
 """,
     "llm": """

@@ -11,6 +11,7 @@ from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
 from gateway.endpoints.job_wishes import wishes_of
+from gateway.endpoints.paid_chats import is_paid
 from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
@@ -96,7 +97,7 @@ class CreateResponse:
         as_chat = partial(self._as_chat, request, client, document, key)
         waited_for = not document.fields.get("background")
         chat = await beside(relayed, form, as_chat, waited_for=waited_for)
-        if waited_for and _may_buy_pictures(document):
+        if waited_for and (_may_buy_pictures(document) or (chat is not None and is_paid(chat.route))):
             await self._answer_in_a_job(request, client, document, key, relayed, chat)
         else:
             await self._answer(request, client, form, key, relayed, chat)
