@@ -52,7 +52,7 @@ class Client(Protocol):
         ...
 
     def write_now(self, data: bytes) -> bool:
-        """``emit`` without waiting; False if it must be waited for, or nothing was emitted before."""
+        """``emit`` without waiting; False if it must be waited for, has left, or nothing was emitted before."""
         ...
 
     async def complete(self, answer: bytes | None, headers: Headers = (), *, status: int = 200) -> None:

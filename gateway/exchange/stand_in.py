@@ -291,7 +291,7 @@ class StandInClient:
         self.add(data)
 
     def write_now(self, data: bytes) -> bool:
-        if not self._started or not data:
+        if self._gone or not self._started or not data:
             return False
         self.add(data)
         return True
