@@ -102,15 +102,11 @@ class Gateway:
         self._load = load
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
+        now = services.clock.monotonic
         self._authenticator = Authenticator(
-            keyring.find,
-            self._requires_key,
-            AuthThrottle(),
-            services.clock.monotonic,
-            services,
-            keyring.former,
+            keyring.find, self._requires_key, AuthThrottle(), now, services, keyring.former
         )
-        self._admin_door = AdminDoor(services, self._authenticator.address, services.clock.monotonic)
+        self._admin_door = AdminDoor(services, self._authenticator.address, now)
         self._door = Admission(services, self._authenticator)
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
@@ -180,7 +176,6 @@ class Gateway:
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        gateway._paid_work.start()
         services.tasks.spawn(images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
         start_care(store, log, services.tasks)
@@ -322,7 +317,7 @@ class Gateway:
         door, places = self._door, self._response_places
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, self._waiting)},
-            MESSAGES_PATH: {"POST": MessagesEndpoint(door, places)},
+            MESSAGES_PATH: {"POST": MessagesEndpoint(door, places, self._waiting)},
             COUNT_PATH: {"POST": CountTokensEndpoint(door, places)},
             **{path: {"POST": ImagesEndpoint(door, path, self._waiting)} for path in IMAGES},
             **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},

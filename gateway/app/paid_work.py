@@ -40,12 +40,11 @@ class PaidWork:
         self.deliveries.configure(webhooks, config.outward)
 
     async def take_up(self) -> None:
-        """Take up what an earlier process left under way, and what webhooks are still to be told. Raises StoreError."""
+        """Take up what an earlier process left under way, and what webhooks are still to be told; begin to ask what
+        became of what is unknown, and to forget what is old. Raises StoreError.
+        """
         await Resuming(self._services, self._jobs, self._reconciler).begin()
         await self._telling.restore()
-
-    def start(self) -> None:
-        """Begin to tell webhooks, to ask what became of what is unknown, and to forget what is old."""
         self.deliveries.start()
         self._services.tasks.spawn(self._reconciler.run(), "reconciler")
         self._services.tasks.spawn(self._jobs.watch(), "jobs-age-out")

@@ -44,7 +44,7 @@ from gateway.core.signing import signing_key
 from gateway.core.webhooks import PAUSES, Failure, failure_of, pause_before, signed_headers
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
-from gateway.stores.base import AlertRecords
+from gateway.stores.alert_records import AlertRecords
 from gateway.stores.records import AlertState, KnownAlerts, StoredAlert
 from gateway.telemetry.log import Log
 from gateway.upstream.pool import ConnectionPool

@@ -31,7 +31,8 @@ from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, pric
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget, Route, VirtualKey
 from gateway.runtime.ports import Clock
-from gateway.stores.base import AlertRecords, Ledger
+from gateway.stores.alert_records import AlertRecords
+from gateway.stores.base import Ledger
 from gateway.stores.records import Held, KnownAlerts
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics, MoneySources

@@ -48,11 +48,9 @@ SHORT_KEY = 16
 
 def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, environ: Mapping[str, str]) -> Config:
     """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used.
-
     ``own``: the models of the user's own catalogue.
     """
-    sections = user.sections
-    admin = _admin(user, builtin)
+    sections, admin = user.sections, _admin(user, builtin)
     _check(user, admin)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
@@ -88,7 +86,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         failover=_failover(sections),
         images=_images(sections, folder),
         responses=ResponsesConfig(**sections.responses.model_dump()),
-        webhooks=MappingProxyType({name: WebhookConfig(w.url, w.secret) for name, w in sections.webhooks.items()}),
+        webhooks=_webhooks(sections),
         jobs=JobsConfig(**sections.jobs.model_dump()),
         routing=RoutingConfig(**sections.routing.model_dump()),
         outward=outward,
@@ -107,6 +105,10 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         default_route=tuple(upstream for upstream in relays if upstream.credentials),
         default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
     )
+
+
+def _webhooks(sections: FileSection) -> Mapping[str, WebhookConfig]:
+    return MappingProxyType({name: WebhookConfig(one.url, one.secret) for name, one in sections.webhooks.items()})
 
 
 def _admin(user: Layer, builtin: Layer) -> AdminConfig:

@@ -104,7 +104,10 @@ class Section(BaseModel):
     the file); scripts/docs refuses a key that lacks one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    # Deferred: a section is part of the document's validator, and needs none of its own.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
     def __repr__(self) -> str:
         """Without the values: some are secrets."""

@@ -21,7 +21,7 @@ from gateway.endpoints.answer_cache import from_cache
 from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
-from gateway.endpoints.paid_chats import PaidChats
+from gateway.endpoints.paid_chats import PaidChat, PaidChats
 from gateway.endpoints.preference import PREFER, preferred
 from gateway.exchange.cached_answer import CachedAnswer
 from gateway.exchange.exchange import Exchange
@@ -160,7 +160,8 @@ class ChatEndpoint:
         if PREFER in request.fields:
             route = preferred(request, route)
         if route.targets and route.targets[0].cost_class is CostClass.PAID:
-            await self._paid.answer(request, client, operation, route, key)
+            chat = PaidChat(asked.model, asked.body, asked.slow, operation.images)
+            await self._paid.answer(request, client, operation, route, key, chat)
             return None
         if route.rules.cache is not None and not asked.stream:
             found = await from_cache(services, request, client, key, route, operation, asked.body, asked.size)

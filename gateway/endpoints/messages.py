@@ -22,10 +22,12 @@ from gateway.endpoints.chat import ChatOrders, read_chat
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.message_operation import MessageOperation, RelayedMessage, relayed_message
 from gateway.endpoints.message_threads import pinned, remember
+from gateway.endpoints.paid_chats import PaidChat, PaidChats, is_paid
 from gateway.endpoints.preference import preferred
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.token_count import CountedUpstream
+from gateway.jobs.waiting import Waiting
 from gateway.responses.places import ResponsePlaces
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
@@ -107,16 +109,21 @@ class _ForAnthropics:
 class MessagesEndpoint(_ForAnthropics):
     """The handler of ``POST /v1/messages``."""
 
-    def __init__(self, admission: Admission, places: ResponsePlaces) -> None:
+    def __init__(self, admission: Admission, places: ResponsePlaces, waiting: Waiting) -> None:
         self._admission = admission
         self._places = places
         self._orders = ChatOrders(admission)
+        self._paid = PaidChats(admission, waiting)
 
     async def __call__(self, request: Request, client: Client) -> None:
         self.dress(client)
         asked = await _read(self._admission, self._places, request)
         operation, route = await self._operation(asked)
         route = preferred(request, route)
+        if is_paid(route):
+            chat = PaidChat(asked.relayed.model, asked.document, asked.relayed.slow)
+            await self._paid.answer(request, client, operation, route, asked.key, chat)
+            return
         services, again = self._admission.services, is_sdk_retry(request)
         exchange = Exchange(services, operation, route, asked.key, client, sdk_retry=again, asked=asked.relayed.model)
         request.counted = True

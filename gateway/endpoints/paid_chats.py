@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 from gateway.core.jobs.fingerprint import fingerprint
-from gateway.core.types import Route, VirtualKey
+from gateway.core.types import CostClass, Route, VirtualKey
 from gateway.endpoints.admission import Admission, marks_of
-from gateway.endpoints.chat_operation import ChatOperation
 from gateway.endpoints.job_wishes import wishes_of
-from gateway.exchange.exchange import Exchange
+from gateway.exchange.exchange import Exchange, Operation
+from gateway.images.operation import ImageOperation
 from gateway.images.resumed import remembered
 from gateway.jobs.job import Asked
 from gateway.jobs.waiting import Waiting
@@ -21,6 +24,24 @@ NO_ORDER = b"{}"
 """What is remembered of an order that no task can be made for."""
 
 
+@dataclass(frozen=True, slots=True)
+class PaidChat:
+    """What a chat is known by. ``body``: as its client sent it. ``slow``: whether others would wait while it is read.
+
+    ``images``: the same order for images, if targets that only make images may serve it.
+    """
+
+    model: str
+    body: Mapping[str, Any]
+    slow: bool = False
+    images: ImageOperation | None = None
+
+
+def is_paid(route: Route) -> bool:
+    """Whether what the first target of a route is asked for is paid for apiece."""
+    return bool(route.targets) and route.targets[0].cost_class is CostClass.PAID
+
+
 class PaidChats:
     """Runs chats in jobs, and lets their clients wait for these."""
 
@@ -29,10 +50,16 @@ class PaidChats:
         self._waiting = waiting
 
     async def answer(
-        self, request: Request, client: Client, operation: ChatOperation, route: Route, key: VirtualKey
+        self,
+        request: Request,
+        client: Client,
+        operation: Operation,
+        route: Route,
+        key: VirtualKey,
+        chat: PaidChat,
     ) -> None:
         """Answer a chat: by a job that is joined, or by one of its own."""
-        chat, jobs, marks = operation.chat.request, self._waiting.jobs, marks_of(request)
+        jobs, marks = self._waiting.jobs, marks_of(request)
         wishes = wishes_of(request, self._waiting.telling.deliveries)
         if chat.slow:
             print_ = await off_loop(fingerprint, operation.route, chat.body)
@@ -42,7 +69,7 @@ class PaidChats:
         job = jobs.join(asked)
         joined = job is not None
         if job is None:
-            order = NO_ORDER if operation.images is None else remembered(operation.images, request.host)
+            order = NO_ORDER if chat.images is None else remembered(chat.images, request.host)
             job = jobs.begin(asked, request.id, request.host, stream=operation.stream, order=order)
             assert job.client is not None
             job.webhooks |= wishes.webhooks

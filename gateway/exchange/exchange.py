@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
-from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.route_rules import USUAL
@@ -26,6 +24,7 @@ from gateway.exchange.accounting import Account
 from gateway.exchange.arrangement import Arrangement, arrange, may_cost_more
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
+from gateway.exchange.job import ExchangeJob
 from gateway.exchange.operation import Operation as Operation
 from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
@@ -42,22 +41,6 @@ READ_ON_AT_ONCE = 200
 
 ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
-
-
-class ExchangeJob(Protocol):
-    """The job that an exchange is the work of, for whose clients another stands in (jobs/job.py).
-
-    ``id``: the job's. ``gone``: the client that began it left, and was not told to come again.
-    """
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def gone(self) -> bool: ...
-
-    async def admitted(self, record: ExchangeRecord) -> None:
-        """Return once it is written down that this exchange is about to be bought. Raises GatewayError."""
-        ...
 
 
 class Exchange:

@@ -85,24 +85,26 @@ class ResumedOrder:
         """What brings the pictures of a task that was made."""
         tools, presenter = self.tools, self.operation.presenter
         context = tools.context(target, endpoint, ANY_SHAPE)
+        made: ImagesToAsync | ImagesToTask
         if target.operation == "images_async":
-            return ImagesToAsync(
+            made = ImagesToAsync(
                 self.operation.request,
                 context,
                 presenter=presenter,
                 points_per_usd=tools.points_per_usd,
                 jitter=tools.jitter,
                 webhook=None,
-                made=task_id,
             )
-        size, results = self.tasks.get(order_name(target), (None, ()))
-        return ImagesToTask(
-            TaskOrder(target.model, "", {}, size=size, results=tuple(results)),
-            context,
-            n=self.images,
-            presenter=presenter,
-            points_per_usd=tools.points_per_usd,
-            jitter=tools.jitter,
-            webhook=None,
-            made=task_id,
-        )
+        else:
+            size, results = self.tasks.get(order_name(target), (None, ()))
+            made = ImagesToTask(
+                TaskOrder(target.model, "", {}, size=size, results=tuple(results)),
+                context,
+                n=self.images,
+                presenter=presenter,
+                points_per_usd=tools.points_per_usd,
+                jitter=tools.jitter,
+                webhook=None,
+            )
+        made.made = task_id
+        return made

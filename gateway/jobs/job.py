@@ -17,6 +17,7 @@ from gateway.core.headers import Headers
 from gateway.core.jobs.job_state import AFTER, JobState, is_over
 from gateway.core.jobs.joining import Marks
 from gateway.exchange.stand_in import StandInClient
+from gateway.jobs.job_errors import error_from, outcome_unknown
 from gateway.stores.job_records import StoredJob
 
 Admitted = Callable[["Job", ExchangeRecord], Awaitable[None]]
@@ -69,7 +70,7 @@ class JobClient(StandInClient):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Job:
-    """One job. Implements ``core.jobs.joining.Joinable`` and ``exchange.exchange.ExchangeJob``.
+    """One job. Implements ``core.jobs.joining.Joinable`` and ``exchange.job.ExchangeJob``.
 
     ``client``: where its answer is collected; None once it lies in the store alone. ``running``: the task that runs its
     exchange, or brings it to its end after a restart; None for one that ended before this process.
@@ -204,6 +205,32 @@ class Job:
             order=self.order,
             error=error,
         )
+
+
+def taken_up(stored: StoredJob) -> Job:
+    """A job of an earlier process: its clients have left."""
+    error = None if stored.error is None else error_from(stored.error)
+    return Job(
+        id=stored.id,
+        key=stored.key,
+        team=stored.team,
+        route=stored.route,
+        model=stored.model,
+        fingerprint=stored.fingerprint,
+        idempotency=stored.idempotency,
+        request_id=stored.request_id,
+        stream=stored.stream,
+        created_ns=stored.created_ns,
+        exchange=stored.exchange,
+        state=stored.state,
+        ended_ns=stored.ended_ns,
+        told=stored.told,
+        purchased=stored.purchased,
+        cost=stored.cost,
+        order=stored.order,
+        error=outcome_unknown() if stored.state == "unknown" and error is None else error,
+        owner_left=stored.left or stored.ended_ns is None,
+    )
 
 
 def lasting_pieces(pieces: Sequence[bytes], *, pictures: bool) -> list[bytes]:

@@ -20,10 +20,10 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, PiecesGone
 from gateway.jobs.answers import AnswerFiles, answer_gone, headers_of
-from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id
-from gateway.jobs.job_errors import error_from, error_json, outcome_unknown
+from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id, taken_up
+from gateway.jobs.job_errors import error_json
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.stores.job_records import JobRecords, StoredJob, StoredResult, Unfinished
+from gateway.stores.job_records import JobRecords, StoredResult, Unfinished
 
 MOST_KNOWN = 100_000
 """Jobs that ended and are known; of more, the oldest are forgotten."""
@@ -177,7 +177,7 @@ class Jobs:
         Raises StoreError.
         """
         for stored in await self._records.since(self._kept_since()):
-            self._remember(_taken_up(stored))
+            self._remember(taken_up(stored))
         unfinished = await self._records.unfinished()
         return [(self._known[one.job.id], one) for one in unfinished if one.job.id in self._known]
 
@@ -251,7 +251,7 @@ class Jobs:
             self._ended(job, exchange)
 
     async def _admitted(self, job: Job, record: ExchangeRecord) -> None:
-        job.exchange = record.id
+        job.exchange, job.expected = record.id, record.expected
         job.become("running")
         await self._records.keep(job.stored(None))
         await self.on_admitted(job)
@@ -386,29 +386,3 @@ def _lasting(job: Job) -> bytes:
 def _told_cost(ending: Ending) -> str | None:
     """What its clients are told that all of it costs, which may be more than its first exchange."""
     return next((value.decode() for name, value in ending.headers if name == COST), None)
-
-
-def _taken_up(stored: StoredJob) -> Job:
-    """A job of an earlier process: its clients have left."""
-    error = None if stored.error is None else error_from(stored.error)
-    return Job(
-        id=stored.id,
-        key=stored.key,
-        team=stored.team,
-        route=stored.route,
-        model=stored.model,
-        fingerprint=stored.fingerprint,
-        idempotency=stored.idempotency,
-        request_id=stored.request_id,
-        stream=stored.stream,
-        created_ns=stored.created_ns,
-        exchange=stored.exchange,
-        state=stored.state,
-        ended_ns=stored.ended_ns,
-        told=stored.told,
-        purchased=stored.purchased,
-        cost=stored.cost,
-        order=stored.order,
-        error=outcome_unknown() if stored.state == "unknown" and error is None else error,
-        owner_left=stored.left or stored.ended_ns is None,
-    )

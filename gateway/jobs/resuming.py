@@ -1,6 +1,6 @@
 """What becomes of jobs that an earlier process left under way.
 
-The upstream knows what it was asked for by a task, whatever happened here: such a job is followed to its end, and its
+The upstream knows what it was asked for by a task, also after a kill: such a job is followed to its end, and its
 answer made as it would have been. Nothing is bought for that. Of a relay or a chat it cannot be known whether it was
 bought: who asks again is told so.
 """
@@ -85,7 +85,9 @@ class Resuming:
 
     async def _read_task(self, job: Job, record: TaskRecord) -> Ending:
         """The task as the upstream tells of it now: its client wanted its id."""
-        while True:
+        upstream, loop = self._services.snapshot.upstreams.get(record.upstream), asyncio.get_running_loop()
+        deadline = loop.time() + (0.0 if upstream is None else upstream.tasks.deadline)
+        while loop.time() < deadline:
             try:
                 status, body = await TaskReading(self._services).ask(self._services.snapshot.upstreams, record)
             except UpstreamFault as fault:
@@ -95,6 +97,7 @@ class Resuming:
                 if status == 200:
                     return Ending(200, _made_by(record, 1), body)
             await asyncio.sleep(ASK_AGAIN)
+        return Ending(504, error=outcome_unknown())
 
     # Pictures
 

@@ -72,6 +72,8 @@ class JobTelling:
         own = [(b"x-gateway-job", job.id.encode()), (b"cache-control", b"no-store")]
         if status == ACCEPTED:
             own += [(b"location", f"{JOBS_PATH}/{job.id}".encode()), (b"preference-applied", b"respond-async")]
+        if job.expected and not job.over:
+            own.append((b"x-gateway-expected-seconds", b"%.4g" % job.expected))
         await client.respond(status, (*headers, *own), job_object(await self.facts(job)))
 
     async def expect(self, job: Job, webhook: str) -> None:

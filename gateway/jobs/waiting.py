@@ -164,11 +164,9 @@ class _Turn:
             client.hold(stream=self._job.stream, heartbeat=heartbeat, headers=self._headers_now)
             stand_in.on_end(self._news.set)
             await (self._follow(stand_in) if self._job.stream else self._wait(lambda: stand_in.ending is not None))
-            if self.again and not client.gone:
-                await self._tell_to_come_again()
-                return
-        if not client.gone and not client.finished:
-            await self._end()
+        if client.gone or client.finished:
+            return
+        await (self._tell_to_come_again() if self.again else self._end())
 
     # While it goes on
 

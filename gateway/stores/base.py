@@ -25,21 +25,19 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.core.types import Budget
+from gateway.stores.alert_records import AlertRecords
 from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.duration_records import DurationRecords
 from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
-    AlertState,
     AuditEntry,
     Balance,
     BalancePeriod,
     Correction,
     ExchangeRecord,
     Held,
-    KnownAlerts,
     Pruned,
-    StoredAlert,
     TaskRecord,
     UnknownExchange,
     UsageRow,
@@ -275,26 +273,6 @@ class BalanceRecords(Protocol):
         ...
 
 
-class AlertRecords(Protocol):
-    """The alerts of budgets: those that are still to be told, and those that were."""
-
-    async def known(self) -> KnownAlerts:
-        """Every alert that is kept, oldest first. Raise StoreError."""
-        ...
-
-    async def record(self, alert: StoredAlert) -> None:
-        """Return once it is durable. Raise errors.ledger_unavailable()."""
-        ...
-
-    async def end(self, id: str, state: AlertState) -> None:
-        """Return once it is durable how telling the alert ended. Raise errors.ledger_unavailable()."""
-        ...
-
-    async def forget_time_before(self) -> None:
-        """From now on ``told_before`` is False. Raise errors.ledger_unavailable()."""
-        ...
-
-
 class StoreReader(Protocol):
     """A store's books, read beside a running gateway or without one. Nothing is made, locked or changed.
 
@@ -370,6 +348,7 @@ class Store(Protocol):
 
     @property
     def responses(self) -> ResponseRecords: ...
+
     @property
     def response_places(self) -> ResponsePlaceRecords: ...
 

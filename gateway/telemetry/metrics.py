@@ -17,6 +17,7 @@ from typing import Literal
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.pricing.prices import usd_number
 from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER
+from gateway.telemetry.cache_series import CacheSeries
 from gateway.telemetry.exposition import (
     CONTENT_TYPE_OPENMETRICS,
     CONTENT_TYPE_TEXT,
@@ -92,19 +93,7 @@ class Metrics:
             "Requests that began at another endpoint or upstream than configured, since those like them take long.",
             ("model", "upstream"),
         )
-        self._cache_hits = counts(
-            "gateway_cache_hits_total", "Requests answered from the cache.", ("key", "team", "model")
-        )
-        self._cache_misses = counts(
-            "gateway_cache_misses_total",
-            "Requests whose answer the cache might have held and did not.",
-            ("key", "team", "model"),
-        )
-        self._cache_saved = counts(
-            "gateway_cache_saved_usd_total",
-            "What the answers had cost that were given again, in US dollars.",
-            ("key", "team", "model"),
-        )
+        self._cache = CacheSeries()
         self._crossed = counts(
             "gateway_budget_crossed_total",
             "Budgets of which a percentage was used up; key is empty for a team's.",
@@ -233,12 +222,12 @@ class Metrics:
     def cache_hit(self, key: str, team: str | None, model: str, saved: int) -> None:
         """Count a request that was answered from the cache. ``saved``: nano-dollars that the answer had cost."""
         labels = (*self._owner(key, team), known(model, self._space.models))
-        self._cache_hits.of(labels).value += 1
-        self._cache_saved.of(labels).value += saved
+        self._cache.hits.of(labels).value += 1
+        self._cache.saved.of(labels).value += saved
 
     def cache_missed(self, key: str, team: str | None, model: str) -> None:
         """Count a request that could have been answered from the cache, if it had held the answer."""
-        self._cache_misses.of((*self._owner(key, team), known(model, self._space.models))).value += 1
+        self._cache.misses.of((*self._owner(key, team), known(model, self._space.models))).value += 1
 
     def begun_elsewhere(self, model: str, upstream: str) -> None:
         """Count a request that began elsewhere than configured by what was learned. ``upstream``: that was asked."""
@@ -277,9 +266,9 @@ class Metrics:
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
             *(self._attempts, self._failovers, self._learned, self._crossed, self._refused, self._still_running),
-            *(self._cache_hits, self._cache_misses, self._jobs),
+            *(self._cache.hits, self._cache.misses, self._jobs),
         )
-        money = (of.cost, of.upstream_cost, self._cache_saved)
+        money = (of.cost, of.upstream_cost, self._cache.saved)
         distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)
         # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
         taken = [

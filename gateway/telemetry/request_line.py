@@ -101,7 +101,7 @@ class RequestLines:
         attempts, cost = record.attempts, record.cost
         if not attempts or cost is None or record.code is not None or record.job is not None:
             return None
-        if record.above_bound or record.tier or record.learned or record.preferred:
+        if record.above_bound or record.tier or record.learned or record.preferred or record.confidence == "unknown":
             return None
         last, usage = attempts[-1], record.usage
         if last.outcome != "ok" or last.detail or last.task_id is not None:

@@ -45,9 +45,8 @@ class ImagesToAsync(ConversationState):
         points_per_usd: int,
         jitter: Callable[[], float],
         webhook: TaskWebhook | None,
-        made: str | None = None,
     ) -> None:
-        self._made = made
+        self.made: str | None = None
         self._request = request
         self._context = context
         self._presenter = presenter
@@ -79,10 +78,10 @@ class ImagesToAsync(ConversationState):
 
     def converse(self) -> Conversing:
         """Order the picture, ask until it is there, deliver it."""
-        if self._made is not None:
-            self.task_id, self.size, self.quality = self._made, self._request.size, self._request.quality
+        if self.made is not None:
+            self.task_id, self.size, self.quality = self.made, self._request.size, self._request.quality
             self.facts = ImageFacts(size=self.size, quality=self.quality)
-            state = yield from self._polling.until_ended(self._made, self._tell, at_once=True)
+            state = yield from self._polling.until_ended(self.made, self._tell, at_once=True)
             return (yield from self._deliver(state))
         order = async_order(self._request, self._context.target.model, prompt=self._prompt, webhook=self._webhook)
         self.size, self.quality = order.size, order.quality

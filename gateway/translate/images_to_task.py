@@ -46,10 +46,9 @@ class ImagesToTask(ConversationState):
         jitter: Callable[[], float],
         webhook: TaskWebhook | None,
         pictures: PictureTexts = MappingProxyType({}),
-        made: str | None = None,
     ) -> None:
         self._order = order
-        self._made = made
+        self.made: str | None = None
         self._pictures = pictures
         self._context = context
         self._n = n
@@ -75,9 +74,9 @@ class ImagesToTask(ConversationState):
 
     def converse(self) -> Conversing:
         """Create the task, poll it until it has ended, deliver its images."""
-        if self._made is not None:
-            self.task_id = self._made
-            state = yield from self._polling.until_ended(self._made, self._tell, at_once=True)
+        if self.made is not None:
+            self.task_id = self.made
+            state = yield from self._polling.until_ended(self.made, self._tell, at_once=True)
             return (yield from self._deliver(state))
         if sum(map(len, self._pictures.values())) > LONG:
             yield Offload()

@@ -129,6 +129,8 @@ class MessagesRelay(RelayConversation):
         return Usage(count_message(fields, self._count), 0, written, confidence="estimated")
 
     def _taken(self, document: dict[str, Any], body: bytes) -> Conversing:
+        if not isinstance(document.get("content"), list):
+            return Outcome("bad_json", Phase.UNKNOWN, 200, detail="no message: it has no list of content")
         outcome = yield from super()._taken(document, body)
         if outcome.ok and self._request.answered is AnswerForm.EVENTS:  # of an upstream that does not stream
             self._body = None

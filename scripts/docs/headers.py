@@ -85,7 +85,7 @@ class Mismatch(Exception):
 
 @cache
 def headers_in_code() -> frozenset[str]:
-    """Every text in the code that is the name of an ``x-`` header or one of Anthropic's, in the rooms that know clients."""
+    """Every ``x-`` header's name and Anthropic's, as texts of the code, in the rooms that know clients."""
     found = set()
     for room in ROOMS:
         for path in (GATEWAY / room).rglob("*.py"):

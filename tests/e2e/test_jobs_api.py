@@ -158,7 +158,7 @@ class TestReading:
 
     async def test_pages_go_from_the_newest_to_the_oldest(self, gateway: StartGateway) -> None:
         rig = await gateway()
-        ids = [(await begin(rig, order(f"ok;seed={number}"))).json()["id"] for number in range(5)]
+        ids = [(await begin(rig, order())).json()["id"] for _ in range(5)]
         first = (await ask(rig, "GET", "/v1/jobs?limit=2")).json()
         assert [one["id"] for one in first["data"]] == [ids[4], ids[3]]
         assert (first["object"], first["has_more"], first["last_id"]) == ("list", True, ids[3])
@@ -344,3 +344,16 @@ class TestWebhooks:
             return [(row["webhook"], row["state"], row["key"]) for row in rows] == [("shop", state, "alice")]
 
         await eventually(is_so, f"a delivery that is {state}")
+
+
+async def test_it_tells_how_long_such_an_order_takes_and_how_far_it_is(gateway: StartGateway) -> None:
+    """Twelve that were alike suffice to know."""
+    rig = await gateway()
+    for _ in range(12):
+        assert (await begin(rig, order("stall_head;seconds=0.2"), {})).status == 200
+    accepted = await begin(rig, order("stall_head;seconds=1"))
+    expected = float(accepted.header("x-gateway-expected-seconds") or 0)
+    assert 0.1 < expected < 5
+    id = accepted.json()["id"]
+    assert (await job(rig, id, "?wait=0.3"))["progress"] > 0
+    assert (await job(rig, id))["progress"] == 100

@@ -277,3 +277,21 @@ async def test_a_cache_is_filled_without_an_answer(sandbox: Sandbox, gateway: St
     refused = await messages(rig, max_tokens=0, model="gpt-4o")
     assert refused.status == 400
     assert "max_tokens" in error_of(refused.json())["message"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_happens_a_client_gets_a_message_or_an_error(
+    seed: int, sandbox: Sandbox, gateway: StartGateway
+) -> None:
+    rig = await gateway(either(sandbox, *(("claude", "backup") if seed % 2 else ("piapi", "reserve"))))
+    sandbox.script(f"random_faults;share=0.7;seed={seed + 1}", times=None)
+    for number in range(16):
+        answer = await messages(rig, stream=bool(number % 2))
+        if answer.status != 200:
+            error_of(answer.json())
+        elif not answer.is_stream:
+            assert answer.json()["stop_reason"] == "end_turn"
+        elif (last := events(answer)[-1])["type"] != "message_stop":
+            error_of(last)
+        assert answer.status != 200 or answer.complete
+        assert answer.header("request-id")

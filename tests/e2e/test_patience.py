@@ -129,3 +129,29 @@ async def test_two_wait_and_one_is_impatient(gateway: StartGateway) -> None:
     assert (served.status, served.header("x-gateway-job")) == (200, told.header("x-gateway-job"))
     assert len(rig.sandbox.bill) == 1
     assert sorted(row.status for row in await rig.rows(2)) == [200, 504]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/chat/completions", {"model": "gpt-4o-image"}),
+        ("/v1/responses", {"model": "gpt-4o", "tools": [{"type": "image_generation", "model": "gpt-image-1"}]}),
+    ],
+    ids=["a chat", "a response"],
+)
+async def test_other_ways_to_order_pictures_are_patient_as_well(
+    gateway: StartGateway, path: str, fields: dict[str, Any]
+) -> None:
+    rig = await gateway()
+    words = "[[sandbox: stall_head;seconds=1.2]] draw a lighthouse"
+    asked = {"input": words} if path == "/v1/responses" else {"messages": [{"role": "user", "content": words}]}
+    body = json.dumps({**fields, **asked}).encode()
+    async with rig.client() as client:
+        await client.ask(body, ALICE, {OWN: "400ms"}, target=path)
+        told = await client.answer()
+        assert (told.status, told.json()["error"]["code"]) == (504, "still_running")
+        await client.ask(body, ALICE, AGAIN, target=path)
+        served = await client.answer()
+    assert (served.status, served.header("x-gateway-job")) == (200, told.header("x-gateway-job"))
+    assert served.header("x-gateway-note") is not None
+    assert "joined" in (served.header("x-gateway-note") or "")

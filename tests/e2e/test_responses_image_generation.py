@@ -47,6 +47,17 @@ async def test_a_picture_is_made_and_both_are_billed(rig: Rig) -> None:
     assert asked[0].json["tool_choice"] == {"type": "function", "function": {"name": "image_generation"}}
 
 
+async def test_a_picture_that_could_not_be_made_is_no_part_of_what_follows(rig: Rig) -> None:
+    plays(rig, "moderation_blocked")
+    sdk = rig.openai()
+    response = await sdk.responses.create(model="gpt-4o", input=PROMPT, tools=[TOOL])
+    assert [item.status for item in response.output] == ["failed"]  # type: ignore[union-attr]
+    again: Any = [{"type": "item_reference", "id": response.output[0].id}, {"role": "user", "content": "and now?"}]
+    for asked in ({"previous_response_id": response.id, "input": "and now?"}, {"input": again}):
+        assert (await sdk.responses.create(model="gpt-4o", **asked)).status == "completed"
+    assert [message["role"] for message in rig.sandbox.requests[-1].json["messages"]] == ["user"]
+
+
 async def test_its_events_come_as_openai_sends_them(rig: Rig) -> None:
     plays(rig)
     events = [

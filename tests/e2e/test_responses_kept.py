@@ -100,6 +100,16 @@ class TestGoingOn:
             ("user", "three"),
         ]
 
+    async def test_a_call_that_was_cut_off_is_not_sent_again(self, rig: Rig) -> None:
+        tool: Any = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
+        rig.sandbox.script("cut;after_events=3;calls=1")
+        stream = await made(rig, tools=[tool], stream=True)
+        failed = [event async for event in stream][-1].response
+        assert (failed.status, [item.status for item in failed.output]) == ("failed", ["incomplete"])
+        await made(rig, input="and now?", previous_response_id=failed.id)
+        roles = [message["role"] for message in rig.sandbox.requests[-1].json["messages"]]
+        assert roles == ["user", "user"]
+
     async def test_what_a_deleted_one_was_gone_on_from_cannot_be(self, rig: Rig) -> None:
         first = await made(rig)
         second = await made(rig, previous_response_id=first.id)

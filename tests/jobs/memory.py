@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.jobs.answers import AnswerFiles
+from gateway.jobs.deliveries import Deliveries
 from gateway.jobs.jobs import Jobs
+from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
 from gateway.stores.job_records import StoredJob, StoredResult, Unfinished
 
@@ -57,4 +59,13 @@ class MemoryRecords:
 def waiting_on(services: Any) -> Waiting:
     """Jobs of these services; large answers would lie in a folder of their own."""
     folder = Path(tempfile.gettempdir()) / "no-large-answers"
-    return Waiting(services, Jobs(services, MemoryRecords(), AnswerFiles(folder, 1 << 30)))
+    jobs = Jobs(services, MemoryRecords(), AnswerFiles(folder, 1 << 30))
+    deliveries = Deliveries(
+        None,  # type: ignore[arg-type]  # no test here tells a webhook
+        services.pool,
+        services.clock,
+        services.randomness,
+        services.log,
+        services.tasks,
+    )
+    return Waiting(services, jobs, JobTelling(jobs, deliveries, services.clock))

@@ -177,6 +177,22 @@ def test_a_whole_message_told_as_events_is_put_together_to_the_same(case: Path) 
     assert talk.conversation.answer is None
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("body", [b'{"ok":true}', b'{"content":"Hi"}', b'{"choices":[{"message":{"content":"Hi"}}]}'])
+def test_a_document_that_is_no_message_is_asked_for_elsewhere(body: bytes, stream: bool) -> None:
+    talk = AsItIs(RELAYED[0], stream=stream)
+    _, events, outcome = talk.told([body], JSON_HEAD)
+    assert outcome.slug == "bad_json"
+    assert events == last_event(outcome)
+    assert talk.conversation.answer is None
+
+
+def test_a_stream_of_another_api_has_nothing_to_say() -> None:
+    talk = AsItIs(RELAYED[0], stream=True)
+    _, _, outcome = talk.told([chunk(delta(content="Hello")), chunk(delta("stop")), b"data: [DONE]\n\n"])
+    assert outcome.slug == "sse_empty"
+
+
 @relayed
 def test_golden_relayed_stream_cut_at_every_byte(case: Path) -> None:
     body = upstream(case)

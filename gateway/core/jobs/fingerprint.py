@@ -1,7 +1,7 @@
 """The fingerprint of a request, by which a re-send of it is known: of what it says, not of how it is written.
 
-Two JSON bodies are equal if their values are, whatever the order of their names and the white space; two forms if their
-fields and files are, whatever the boundary.
+Two JSON bodies are equal if their values are, in any order of their names and with any white space; two forms if their
+fields and files are, with any boundary.
 """
 
 from __future__ import annotations

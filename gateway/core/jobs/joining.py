@@ -37,7 +37,7 @@ class Marks:
 class Joinable(Protocol):
     """What is looked at of a job.
 
-    ``ended_ns``: Unix nanoseconds; None while it runs. ``purchased``: it came to a purchase, whatever its answer.
+    ``ended_ns``: Unix nanoseconds; None while it runs. ``purchased``: it came to a purchase, also where it failed.
     ``told``: that its outcome is unknown was told to its client. ``left``: no client waits for it that began it, or had
     its answer. ``taken``: another re-send waits for it, or had its answer.
     """

@@ -15,6 +15,9 @@ _CF_NEVER_REACHED = frozenset({521, 523, 525, 526, 530})
 CF_EDGE_REFUSALS = frozenset({403, 429})
 """Statuses made at the edge (firewall, challenge, rate limit of an address): the origin was never asked."""
 
+_ASKED_ABOUT = (b"cf-ray", b"request-id")
+"""Headers by which an answer is known to who sent it."""
+
 _CF_PLAIN = re.compile(rb"\s*error code: \d{3,4}\s*")
 # Possessive: a comment ends at its first "-->" and nowhere else, or a row of them could be split in 2^n ways.
 _HTML_START = re.compile(
@@ -61,6 +64,12 @@ def content_type(headers: HeaderLookup) -> bytes:
 
 
 def ray_of(headers: HeaderLookup) -> str:
-    """What an operator may look up at Cloudflare, to be put behind other words; empty without it."""
-    ray = headers.get(b"cf-ray")
-    return "" if ray is None else f", cf-ray {plain_name(ray.decode('latin-1')) or 'unreadable'}"
+    """What an operator may look up at Cloudflare, or ask Anthropic about, to be put behind other words; empty without
+    either.
+    """
+    told = ((name, headers.get(name)) for name in _ASKED_ABOUT)
+    return "".join(
+        f", {name.decode()} {plain_name(value.decode('latin-1')) or 'unreadable'}"
+        for name, value in told
+        if value is not None
+    )

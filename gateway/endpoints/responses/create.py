@@ -10,6 +10,8 @@ from functools import partial
 from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
+from gateway.endpoints.job_wishes import wishes_of
+from gateway.endpoints.paid_chats import is_paid
 from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
@@ -95,7 +97,7 @@ class CreateResponse:
         as_chat = partial(self._as_chat, request, client, document, key)
         waited_for = not document.fields.get("background")
         chat = await beside(relayed, form, as_chat, waited_for=waited_for)
-        if waited_for and _may_buy_pictures(document):
+        if waited_for and (_may_buy_pictures(document) or (chat is not None and is_paid(chat.route))):
             await self._answer_in_a_job(request, client, document, key, relayed, chat)
         else:
             await self._answer(request, client, form, key, relayed, chat)
@@ -150,6 +152,7 @@ class CreateResponse:
         """The same, apart from the connection: pictures may be bought."""
         form, jobs, marks = ResponsesErrors(), self._waiting.jobs, marks_of(request)
         client.error_form = form
+        wishes = wishes_of(request, self._waiting.telling.deliveries)
         print_ = await off_loop(fingerprint, RESPONSES_PATH, document.fields)
         asked = JobAsked(key.name, key.team, RESPONSES_PATH, request.model or "", print_, marks)
         job = jobs.join(asked)
@@ -157,9 +160,10 @@ class CreateResponse:
         if job is None:
             job = jobs.begin(asked, request.id, request.host, stream=bool(document.fields.get("stream")))
             assert job.client is not None
+            job.webhooks |= wishes.webhooks
             making = self._making(job.client, request, form, key, relayed, chat, job)
             jobs.run(job, making.exchange, nullcontext(), making.run())
-        await self._waiting.answer(request, client, job, key, joined=joined)
+        await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _making(
         self,

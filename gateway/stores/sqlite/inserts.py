@@ -97,12 +97,14 @@ def close_open_intents(connection: sqlite3.Connection, now_ns: int, settled_thro
 
     ``settled_through``: the row up to which nothing is open.
 
-    Each is given the newest task that was created for it, so that what became of it can be asked.
+    Each is given the newest task that was created for it, so that what became of it can be asked. Of one that another
+    row paid for it is known: it bought nothing.
     """
     cursor = connection.execute(
         "INSERT INTO settlements (id, at_ns, state, attempts, input_tokens, cached_input_tokens, output_tokens, "
         "images, charged, upstream_cost, confidence, status, task_id) "
-        "SELECT id, ?, 'unknown', '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, "
+        "SELECT id, ?, iif(i.paid_by IS NULL, 'unknown', 'settled'), '[]', 0, 0, 0, 0, 0, 0, "
+        "iif(i.paid_by IS NULL, 'unknown', 'measured'), 0, "
         "(SELECT t.task_id FROM tasks AS t WHERE t.exchange = i.id ORDER BY t.at_ns DESC, t.rowid DESC LIMIT 1) "
         "FROM intents AS i WHERE i.rowid > ? AND NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)",
         (now_ns, settled_through),

@@ -44,6 +44,11 @@ _RULES = (
         "SELECT id FROM settlements WHERE state = 'released' AND charged <> 0",
     ),
     (
+        "request {} cost something, though another row paid for what it was given",
+        "SELECT i.id FROM intents AS i JOIN settlements AS s ON s.id = i.id "
+        "WHERE i.paid_by IS NOT NULL AND (s.charged <> 0 OR s.upstream_cost <> 0 OR s.state = 'unknown')",
+    ),
+    (
         "settlement {} is in no known state",
         "SELECT id FROM settlements WHERE state NOT IN ('settled', 'released', 'unknown')",
     ),

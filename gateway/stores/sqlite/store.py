@@ -137,7 +137,7 @@ class SQLiteBalances:
 
 
 class SQLiteAlerts:
-    """Alerts of budgets in a file. Implements ``stores.base.AlertRecords``."""
+    """Alerts of budgets in a file. Implements ``stores.alert_records.AlertRecords``."""
 
     def __init__(self, ledger: SQLiteLedger) -> None:
         self._ledger = ledger

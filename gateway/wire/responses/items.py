@@ -7,7 +7,7 @@ and called in a row; in a Responses input the items may lie apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -295,6 +295,23 @@ def chat_messages(items: Sequence[tuple[Any, str]], instructions: Any, model: st
         an_array(instructions, "instructions")
         for place, item in enumerate(instructions):
             messages.add(item, f"instructions[{place}]")
+    answered = {item.get("call_id") for item, _ in items if isinstance(item, dict) and "output" in item}
     for item, where in items:
-        messages.add(item, where)
+        if not _came_to_nothing(item, answered):
+            messages.add(item, where)
     return messages.result(), messages.ignored
+
+
+def _came_to_nothing(item: Any, answered: Set[Any]) -> bool:
+    """Whether an item of an answer that broke off, or of a picture that could not be made, says nothing: no chat can
+    have a call without its output. ``answered``: the calls that have one.
+    """
+    if not isinstance(item, dict) or item.get("status") not in _BROKEN_OFF:
+        return False
+    kind = item.get("type")
+    if kind == "image_generation_call":
+        return not item.get("result")
+    return kind in ("function_call", "custom_tool_call") and item.get("call_id") not in answered
+
+
+_BROKEN_OFF = frozenset({"in_progress", "generating", "incomplete", "failed"})

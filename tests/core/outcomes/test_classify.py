@@ -196,6 +196,13 @@ class TestCloudflare:
         assert "injected" not in outcome.detail
 
 
+def test_the_log_says_what_anthropic_can_be_asked_about() -> None:
+    assert judge(500, headers={**JSON, b"request-id": b"req_011CS"}).detail.startswith(
+        "status 500, request-id req_011CS"
+    )
+    assert "injected" not in judge(500, headers={**JSON, b"request-id": b"x\r\ninjected: 1"}).detail
+
+
 class TestImagesByChat:
     """PiAPI does not charge a gpt-4o-image generation that it answers with 4xx or 5xx."""
 

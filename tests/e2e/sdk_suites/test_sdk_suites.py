@@ -69,8 +69,7 @@ async def run(sdk: Sdk, folder: Path, rig: Rig) -> list[Test]:
 
 def failed_behind(rig: Rig) -> list[str]:
     """What went wrong without the SDK seeing it: a response that is made in the background fails after its answer."""
-    rows = [row for row in read_rows(rig.folder / "gateway.db") if row.state != "open"]
-    ends = {
-        (row.model, end) for row in rows for end in row.outcomes if end != "ok" and not end.startswith("client_gone")
-    }
+    rows = [row for row in read_rows(rig.folder / "gateway.db") if row.state != "open" and row.outcomes]
+    ends = {(row.model, row.outcomes[-1]) for row in rows}
+    ends = {(model, end) for model, end in ends if end != "ok" and not end.startswith("client_gone")}
     return [f"failed: {model} at an upstream: {end}" for model, end in sorted(ends)]

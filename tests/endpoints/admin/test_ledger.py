@@ -118,6 +118,7 @@ def _source(desk: LedgerService) -> AdminSource:
         upstreams=nothing,  # type: ignore[arg-type]  # no test here asks for them
         keys=None,  # type: ignore[arg-type]  # no test here asks for them
         ledger=desk,
+        deliveries=None,  # type: ignore[arg-type]  # no test here asks for them
         reload=nothing,
     )
 

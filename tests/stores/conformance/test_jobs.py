@@ -122,8 +122,17 @@ async def test_what_ended_long_ago_goes_and_what_runs_stays(jobs: JobRecords) ->
     assert [one.id for one in await jobs.since(0)] == ["runs", "young"]
 
 
-async def test_a_row_names_the_one_that_paid_for_it(store: Store) -> None:
+async def test_a_row_that_another_paid_for_is_no_doubt_after_a_kill(store: Store, reopen: Reopen) -> None:
+    await store.ledger.reserve(intent("paying", paid=True))
+    await store.ledger.reserve(replace(intent("joined", reserved=0), paid_by="paying"))
+    books = await (await reopen()).usage.verify()
+    assert (books.settled, books.unknown, books.open, list(books.problems)) == (1, 1, 0, [])
+
+
+async def test_a_row_that_another_paid_for_costs_nothing(store: Store, reopen: Reopen) -> None:
     await store.ledger.reserve(intent("paying", paid=True))
     await store.ledger.reserve(replace(intent("joined"), paid_by="paying"))
     for name in ("paying", "joined"):
         store.ledger.settle(settlement(name))
+    books = await (await reopen()).usage.verify()
+    assert list(books.problems) == ["request joined cost something, though another row paid for what it was given"]

@@ -60,7 +60,7 @@ def _ask(path: str, body: dict[str, Any]) -> Any:
     headers = {"authorization": f"Bearer {os.environ['SUITE_KEY']}", "content-type": "application/json"}
     url = os.environ["TEST_API_BASE_URL"] + path
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
