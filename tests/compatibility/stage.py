@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,6 +62,7 @@ class Stage:
                         yield cls(sandbox, gateway, folder, driver)
                     finally:
                         await _end(driver)
+                        _end_all_of(folder / "home")
 
     async def call(self, api: str, trial: Trial) -> Seen:
         """Have the client make a call, and wait until the books say what it was."""
@@ -129,3 +131,16 @@ async def _end(driver: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         driver.kill()
         await driver.wait()
+
+
+def _end_all_of(home: Path) -> None:
+    """End what a client left running for the next time, as codex leaves a server: all that lives in this home."""
+    wanted = f"HOME={home}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            lives_here = wanted in (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # another user's, or gone
+            continue
+        if lives_here:
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
