@@ -220,7 +220,7 @@ class Subrequest:
         if self._waking is not None:
             self._stop_waking()
         around = self._exchange
-        if around.routings and attempt.sent:  # a task that was ordered before says nothing of how long it takes
+        if around.routings:
             learn_of(around.services, self._part, plan.target, plan.endpoint, outcome, seconds=attempt.waited)
         if not outcome.ok:
             outcome = self._in_context(outcome, plan.target)

@@ -197,7 +197,7 @@ async def test_a_task_that_is_followed_after_a_restart_teaches_nothing_but_that_
     rig = await gateway(walls(sandbox))
     sandbox.script("slow;polls=30", times=None)
     body = json.dumps({"model": "flux-schnell", "prompt": "a lighthouse"}).encode()
-    asking = asyncio.create_task(rig.post(body, target="/v1/images/generations"))
+    asking = asyncio.get_running_loop().create_task(rig.post(body, target="/v1/images/generations"))
     await eventually(lambda: len(rig.tasks()) == 1, "a task")
     rig.gateway.cut_off()
     assert (await asking).status == 503
