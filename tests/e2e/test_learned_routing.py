@@ -12,7 +12,7 @@ from gateway.cli.status import status_text
 from gateway.sandbox import Sandbox
 
 from .conftest import StartGateway
-from .harness import ALICE, Answer, Rig, get
+from .harness import ALICE, Answer, Rig, eventually, get
 
 ENOUGH = 12
 SLOW = "slow;delay=60"
@@ -173,6 +173,39 @@ async def test_a_budget_without_room_for_the_dearer_upstream_has_it_for_the_usua
     assert answer.header("x-gateway-cost-usd") == "0.02"
     assert "learned" not in (await rig.log_lines("request", ENOUGH + 1))[-1]
     assert (await rig.figures()).total("gateway_learned_starts_total") == 0
+
+
+async def test_a_job_tells_how_long_it_is_expected_to_take(gateway: StartGateway, sandbox: Sandbox) -> None:
+    rig = await gateway(walls(sandbox))
+    rig.for_all_roles(SLOW)
+    await orders(rig)
+    body = json.dumps({"model": "gpt-4o-image", "prompt": "a lighthouse"}).encode()
+    answer = await rig.post(body, target="/v1/images/generations", headers={"prefer": "respond-async"})
+    assert answer.status == 202
+    assert 0.6 < float(answer.header("x-gateway-expected-seconds") or 0) < 60
+    job = answer.json()["id"]
+    async with rig.client() as client:
+        told = await client.request("GET", f"/v1/jobs/{job}?wait=30", b"", f"authorization: Bearer {ALICE}")
+    assert told.json()["status"] == "completed"
+    assert told.json()["progress"] == 100
+
+
+async def test_a_task_that_is_followed_after_a_restart_teaches_nothing_but_that_it_took_so_long(
+    gateway: StartGateway, sandbox: Sandbox
+) -> None:
+    """What was cut off took at least so long; what was left to follow is not how long such a task takes."""
+    rig = await gateway(walls(sandbox))
+    sandbox.script("slow;polls=30", times=None)
+    body = json.dumps({"model": "flux-schnell", "prompt": "a lighthouse"}).encode()
+    asking = asyncio.get_running_loop().create_task(rig.post(body, target="/v1/images/generations"))
+    await eventually(lambda: len(rig.tasks()) == 1, "a task")
+    rig.gateway.cut_off()
+    assert (await asking).status == 503
+    await rig.restart()
+    again = {"x-stainless-retry-count": "1"}
+    assert (await rig.post(body, target="/v1/images/generations", headers=again)).status == 200
+    [row] = (await status(rig))["learned"]
+    assert row["orders"] == pytest.approx(1, abs=0.1)
 
 
 async def test_nothing_is_learned_where_the_operator_does_not_want_it(gateway: StartGateway, sandbox: Sandbox) -> None:

@@ -142,6 +142,7 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(metr
         "gateway_auth_failures_total": set(),
         "gateway_admin_auth_failures_total": set(),
         "gateway_cache_bytes": set(),
+        "gateway_jobs_running": set(),
         "gateway_catalogue_age_days": set(),
         "gateway_build_info": {"version"},
     }
