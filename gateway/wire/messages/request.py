@@ -53,7 +53,7 @@ _CHECKED: Mapping[str, Check] = {
 """What the gateway acts on itself."""
 
 _WITHOUT_EFFECT = (
-    *("billing_policy", "cache_control", "context_management", "diagnostics", "fallback_credit_token"),
+    *("billing_policy", "cache_control", "context_management", "diagnostics", "fallback_credit_token", "fallbacks"),
     *("inference_geo", "metadata", "speed", "user_profile_id", "workspace_id"),
 )
 """Fields that mean nothing to a chat and can be done without."""
@@ -63,7 +63,6 @@ _IMPOSSIBLE = {
     "container": "Containers are kept at Anthropic.",
     "thread": "Threads are kept at Anthropic.",
     "compaction": "Anthropic's own models make such a summary.",
-    "fallbacks": "Which model answers is this gateway's to choose.",
 }
 
 _NOT_PASSED = frozenset(

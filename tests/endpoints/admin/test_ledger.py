@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,8 @@ class Desk:
         at_ns = self.clock.wall_ns()
         await self.ledger.reserve(ExchangeRecord(id, at_ns, "alice", None, "chat", "gpt-4o", id))
         self.ledger.settle(settlement(id, at_ns, cost, key, state))
+        while self.ledger.pending:  # settlements are gathered for a moment
+            await asyncio.sleep(0.005)
 
 
 def settlement(id: str, at_ns: int, cost: int, key: str = "first", state: Any = "settled") -> ExchangeRecord:

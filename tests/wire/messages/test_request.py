@@ -246,6 +246,7 @@ def test_what_a_message_becomes(message: dict[str, Any], becomes: list[Any]) -> 
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
+        ({"fallbacks": [{"model": "x"}]}, ["fallbacks"]),
         ({"metadata": {"user_id": "u"}}, ["metadata"]),
         ({"system": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}, ["cache_control"]),
         ({"tools": [{**WEATHER, "cache_control": {"type": "ephemeral"}}]}, ["cache_control"]),
