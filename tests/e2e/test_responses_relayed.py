@@ -99,7 +99,11 @@ async def test_what_is_anothers_is_not_there(rig: Rig) -> None:
             await rig.openai(api_key=BOB).responses.create(model="gpt-4.1", input=PROMPT, **named)
         assert refused.value.code == "response_not_found"
     id = response.output[0].id
-    items: list[Any] = [{"type": "item_reference", "id": id}, {"id": id}, {"type": "reasoning", "id": id, "summary": []}]
+    items: list[Any] = [
+        {"type": "item_reference", "id": id},
+        {"id": id},
+        {"type": "reasoning", "id": id, "summary": []},
+    ]
     for named in items:
         with pytest.raises(openai.NotFoundError):
             await rig.openai(api_key=BOB).responses.create(model="gpt-4.1", input=[named])
