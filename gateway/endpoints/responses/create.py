@@ -109,7 +109,8 @@ class CreateResponse:
         chat = await desk.as_chat(asked, key)
         if (tool := chat.tools.pictures) is not None:
             self._pictures.check(tool, key)
-        chat_operation, route = await desk.orders.operation(chat.chat, (), key, tells_cost=False)
+        route = desk.route(chat.chat.model, key, RESPONSES_PATH)
+        chat_operation, route = await desk.orders.operation(chat.chat, (), key, tells_cost=False, route=route)
         answering = Answering(desk, asked, chat, key, client.loop, streamed=chat.chat.stream)
         operation = TranslatedOperation(
             chat_operation,
