@@ -8,7 +8,7 @@ until then another upstream can still be tried; errors are judged as those of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.core.billing_terms import Terms
@@ -137,6 +137,11 @@ class RelayConversation(ConversationState):
     def begun(self) -> dict[str, Any]:
         """The first event of a stream; empty before it came."""
         return self._stream.first
+
+    @property
+    def items(self) -> Sequence[str]:
+        """The ids of the items that a stream began."""
+        return self._stream.items
 
     @property
     def document(self) -> dict[str, Any]:

@@ -67,8 +67,11 @@ _SOUNDS = frozenset({"audio", "input_audio", "output_audio"})
 _REFERENCES = frozenset({"item_reference", "image_generation_call"})
 """Types of items that are named by their ``id`` alone."""
 
-_LOOKED_UP: Mapping[str, str] = {"reasoning": "encrypted_content", "file_search_call": "results"}
-"""Types of items that are looked up by their ``id`` unless they bring this field along."""
+_LOOKED_UP: Mapping[str, Sequence[str]] = {
+    "reasoning": ("encrypted_content", "content"),
+    "file_search_call": ("results",),
+}
+"""Types of items that are looked up by their ``id`` unless they bring one of these fields along."""
 
 _ITEM = re.compile(r"input\[[0-9]+\]\.id")
 
@@ -227,7 +230,7 @@ def _is_reference(item: Mapping[str, Any], param: str) -> bool:
         return False
     if type(kind) is not str or not kind:
         return "role" not in item
-    return kind in _LOOKED_UP and not item.get(_LOOKED_UP[kind])
+    return kind in _LOOKED_UP and not any(item.get(name) for name in _LOOKED_UP[kind])
 
 
 def _members(field: _Field, *, every: bool) -> list[_Field]:

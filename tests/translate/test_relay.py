@@ -12,7 +12,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Targ
 from gateway.translate.commands import Awaiting, Head, Send, Stalled
 from gateway.translate.context import AttemptContext
 from gateway.translate.relay import RelayConversation, relay_wishes
-from gateway.translate.responses_relay import RESPONSES
+from gateway.translate.responses_relay import RESPONSES, ids_made
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.form_data import Form, FormFile
 from gateway.wire.relay_request import RelayRequest, parse_document, parse_relayed_form
@@ -260,7 +260,7 @@ class TestADocument:
         assert conversation.estimate() == Usage(3, confidence="estimated")
 
 
-class TestAResponseInTheBackground:
+class TestAResponseThatGoesOnUnseen:
     ASKED = asked(RESPONSES, input="abc", background=True, max_output_tokens=900)
     BEGUN = b'{"id": "resp_1", "status": "queued", "output": [], "usage": null}'
 
@@ -275,6 +275,13 @@ class TestAResponseInTheBackground:
         begun = event(type="response.created", response={"id": "resp_1", "status": "queued"})
         heard(conversation, EVENTS, begun, event(type="response.output_text.delta", delta="a"), CUT)
         assert conversation.estimate() == Usage(3, 0, 900, confidence="estimated")
+
+    def test_tells_what_it_made_though_its_stream_broke_off(self) -> None:
+        conversation = talk(asked(RESPONSES, input="abc", stream=True))
+        begun = event(type="response.created", response={"id": "resp_1", "output": []})
+        thought = event(type="response.output_item.added", item={"id": "rs_1", "type": "reasoning"})
+        heard(conversation, EVENTS, begun, thought, event(type="response.output_text.delta", delta="a"), CUT)
+        assert [*ids_made(conversation)] == ["resp_1", "rs_1"]
 
     def test_is_charged_for_its_usage_where_that_is_told(self) -> None:
         conversation = talk(self.ASKED)

@@ -109,6 +109,7 @@ def test_a_sound_of_an_earlier_answer_is_found(message):
         {"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["text", "audio"]},
         {"input": [{"role": "user", "id": "msg_1", "content": "x"}, {"type": "function_call", "id": "fc_1"}]},
         {"input": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "QUJD"}]},
+        {"input": [{"type": "reasoning", "id": "rs_1", "content": [{"type": "reasoning_text", "text": "x"}]}]},
         {"input": [{"type": "function_call_output", "output": [{"id": "of a client's own"}]}]},
     ],
 )  # fmt: skip

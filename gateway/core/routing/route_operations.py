@@ -63,6 +63,7 @@ def no_target(model: str, operation: OperationName, *, known: bool, path: str = 
         "invalid_request_error",
         "model_not_found",
         f"The model '{model[:64]}' has no target for {path or PATHS[operation]}. "
-        f"Whoever runs this gateway can give it one{beside}: models: {{{yaml_text(model[:64])}: {{targets: [{what}]}}}} in the configuration.",
+        f"Whoever runs this gateway can give it one{beside}: "
+        f"models: {{{yaml_text(model[:64])}: {{targets: [{what}]}}}} in the configuration.",
         param="model",
     )
