@@ -174,12 +174,20 @@ class RelayStream:
                 continue
             assert type(event) is Event
             if is_terminator(event.data):
-                self._done = True
-                return None
+                return self._terminated(event)
             if event.data and (outcome := self._take(event)) is not None:
                 return outcome
             if self._done:
                 return None
+        return None
+
+    def _terminated(self, event: Event) -> Outcome | None:
+        """Take a ``[DONE]``; of a stream that ends in an event of its own it passes as what is not known does."""
+        if self._route.ends_itself:
+            if not self.complete:
+                return ended_early(self.phase, begun=self.answered)
+            self.out.append(event.raw)
+        self._done = True
         return None
 
     def _take(self, event: Event) -> Outcome | None:

@@ -52,6 +52,7 @@ RESPONSES = RelayRoute(
     "id",
     usage=tokens_of_completion,
     event=event_of_response,
+    ends_itself=True,
     slow=True,
     cost_in_usage=False,
 )

@@ -55,6 +55,7 @@ class RelayRoute:
     ``usage``, ``event``: read a whole answer, and an event.
     ``as_events``: a whole answer as events, for a client that asked for these.
     ``done``: its streams end in ``[DONE]``.
+    ``ends_itself``: its streams end in an event of their own, without which a ``[DONE]`` completes nothing.
     ``asks_usage``: its streams tell their use if ``stream_options`` ask for it.
     ``cost_in_usage``: the answer's ``usage`` may say what the key is charged.
     ``default_kind``: the name in ``default_models``; empty for none.
@@ -73,6 +74,7 @@ class RelayRoute:
     slow: bool = False
     is_text: bool = False
     done: bool = False
+    ends_itself: bool = False
     asks_usage: bool = False
     cost_in_usage: bool = True
     default_kind: str = ""

@@ -276,6 +276,15 @@ class TestAResponseThatGoesOnUnseen:
         heard(conversation, EVENTS, begun, event(type="response.output_text.delta", delta="a"), CUT)
         assert conversation.estimate() == Usage(3, 0, 900, confidence="estimated")
 
+    def test_is_complete_by_its_own_last_event_and_no_done(self) -> None:
+        request = asked(RESPONSES, input="abc", stream=True)
+        begun = event(type="response.output_text.delta", delta="a")
+        ended = event(type="response.completed", response={"id": "resp_1"})
+        out, outcome = heard(talk(request), EVENTS, begun, ended, DONE, b"")
+        assert (out, outcome.ok) == (begun + ended + DONE, True)
+        out, outcome = heard(talk(request), EVENTS, begun, DONE)
+        assert (out, outcome.slug) == (begun, "sse_truncated")
+
     def test_tells_what_it_made_though_its_stream_broke_off(self) -> None:
         conversation = talk(asked(RESPONSES, input="abc", stream=True))
         begun = event(type="response.created", response={"id": "resp_1", "output": []})
