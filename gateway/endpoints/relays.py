@@ -97,7 +97,12 @@ class RelayOperation:
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
         context = self.context_of(target, endpoint)
         self.newest = RelayConversation(
-            self.request, context, count=self.count, boundary=secrets.token_hex(16), without=without
+            self.request,
+            context,
+            count=self.count,
+            boundary=secrets.token_hex(16),
+            without=without,
+            max_output=self.max_output,
         )
         return self.newest
 

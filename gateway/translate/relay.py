@@ -8,7 +8,7 @@ until then another upstream can still be tried; errors are judged as those of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.core.billing_terms import Terms
@@ -38,7 +38,14 @@ from gateway.translate.commands import (
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import wishes_left
 from gateway.translate.relay_stream import RelayStream, SoundStream
-from gateway.translate.relay_work import believed, expected_choices, likely_usage, spoken
+from gateway.translate.relay_work import (
+    believed,
+    count_inputs,
+    expected_choices,
+    likely_usage,
+    spoken,
+    unseen_output,
+)
 from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, judged_leniently
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.relay_answer import content_type_of, shortened, with_cost
@@ -67,7 +74,7 @@ class RelayConversation(ConversationState):
     """One attempt at a relayed request.
 
     ``count``: counts a text's tokens. ``boundary``: of a form; the client must not be able to guess it.
-    ``without``: what not to ask the upstream for unless the client did.
+    ``without``: what not to ask the upstream for unless the client did. ``max_output``: of the model; None if unknown.
     """
 
     def __init__(
@@ -78,8 +85,10 @@ class RelayConversation(ConversationState):
         count: Callable[[str], int],
         boundary: str,
         without: frozenset[Wish] = NO_WISHES,
+        max_output: int | None = None,
     ) -> None:
         self._request = request
+        self._max_output = max_output
         self._context = context
         self._count = count
         self._boundary = boundary
@@ -130,6 +139,11 @@ class RelayConversation(ConversationState):
         return self._stream.first
 
     @property
+    def items(self) -> Sequence[str]:
+        """The ids of the items that a stream began."""
+        return self._stream.items
+
+    @property
     def document(self) -> dict[str, Any]:
         """The whole answer, or a stream's last event."""
         return self._document or self._stream.newest
@@ -142,7 +156,9 @@ class RelayConversation(ConversationState):
         return with_cost(self._body, self._document.get("usage"), self.cost)
 
     def estimate(self) -> Usage:
-        """What the request probably took so far."""
+        """What the request probably took so far; of an answer that goes on being made unseen, all it may write."""
+        if (most := unseen_output(self._request, self._document, self._stream, self._max_output)) is not None:
+            return Usage(count_inputs(self._request.fields.get("input"), self._count), 0, most, confidence="estimated")
         written = self._stream.text.tokens(self._count)
         text = self._document.get("text")
         if not written and isinstance(text, str):
@@ -234,6 +250,8 @@ class RelayConversation(ConversationState):
         if 200 <= head.status < 300:
             operation = context.target.operation
             outcome, document = read_success(head.status, head, body, redact=context.redact, operation=operation)
+            if outcome.ok and (name := self._request.route.answer) and document.get(name) is None:
+                return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no answer: it has no '{name}'"), {}
             return judged(outcome, document, self._wishes, context.target.cost_class), document
         return judge_answer(head, body, context, self._wishes), {}
 

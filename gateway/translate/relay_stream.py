@@ -22,6 +22,7 @@ from gateway.wire.writable import writable
 
 TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
 PING = b": ping\n\n"
+MOST_ITEMS = 1_000  # of one response whose ids are remembered
 
 
 class SoundStream:
@@ -63,7 +64,7 @@ class RelayStream:
     ``complete``: all that the answer consists of has come. ``usage``: as the upstream stated it; None until it did.
     ``usage_event``: the event that says nothing else; it is held back until the stream's end.
     ``out``: what is due to the client and was not handed over yet. ``first``, ``newest``: the first event's document,
-        and the last one's.
+        and the last one's. ``items``: the ids of the items that were begun.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class RelayStream:
         "complete",
         "first",
         "is_document",
+        "items",
         "newest",
         "out",
         "over",
@@ -115,6 +117,7 @@ class RelayStream:
         self.usage_event: dict[str, Any] | None = None
         self.first: dict[str, Any] = {}
         self.newest: dict[str, Any] = {}
+        self.items: list[str] = []
         self.out: list[bytes] = []
 
     @property
@@ -203,6 +206,8 @@ class RelayStream:
         if facts.failed is not None and not self.answered:
             return judge_in_band(read_upstream_error(facts.failed), self._context, self._wishes, forwarded=False)
         self.newest = document
+        if facts.item and len(self.items) < MOST_ITEMS:
+            self.items.append(facts.item)
         self._has_ids = self._has_ids or has_id(event)
         self.first = self.first or document
         if facts.usage is not None:

@@ -8,7 +8,7 @@ model hears or speaks at most so many tokens a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from gateway.core.billing_terms import Asked
 from gateway.core.pricing.cost_bound import RequestedWork, most_output
 from gateway.core.types import Price, Usage
+from gateway.translate.relay_stream import RelayStream
 from gateway.wire.asked_work import asked_of
 from gateway.wire.messages.relayed import as_chat_counts, most_written
 from gateway.wire.most_input import UNKNOWN_WINDOW, most_input
@@ -44,6 +45,8 @@ _UNSEEN_OUTPUT = 200_000
 
 _KEPT_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 _CALLS_OF_A_TOOL = 10
+
+_UNDER_WAY = ("queued", "in_progress")
 
 _BYTES_A_CHARACTER = {"wav": 3_000, "pcm": 3_000, "flac": 3_000}
 _BYTES_A_CHARACTER_PACKED = 1_250
@@ -101,6 +104,20 @@ def likely_usage(
         return Usage(heard, 0, written, confidence="estimated", audio_input_tokens=heard)
     tokens = count_inputs(request.fields.get("prompt" if operation == "completions" else "input"), count)
     return Usage(tokens, 0, written, confidence="estimated")
+
+
+def unseen_output(
+    request: RelayRequest, document: Mapping[str, Any], stream: RelayStream, max_output: int | None
+) -> int | None:
+    """The most tokens that an upstream may write of a response in the background, if it goes on after the answer that
+    said so: what it took is told to those alone who ask for it later. None if all has come.
+    """
+    fields = request.fields
+    if request.route.operation != "responses" or fields.get("background") is not True:
+        return None
+    under_way = document.get("status") in _UNDER_WAY if document else bool(stream.first) and not stream.complete
+    asked = fields.get("max_output_tokens")
+    return most_output(asked if type(asked) is int else None, max_output) if under_way else None
 
 
 def believed(usage: Usage | None, request: RelayRequest, answer_bytes: int) -> Usage | None:

@@ -49,6 +49,7 @@ RESPONSES = RelayRoute(
     "responses",
     {"model": a_model_name, "stream": a_boolean, "max_output_tokens": an_integer(1)},
     _streamed,
+    "id",
     usage=tokens_of_completion,
     event=event_of_response,
     slow=True,
@@ -61,6 +62,7 @@ COMPACTION = RelayRoute(
     "responses",
     {"model": a_model_name},
     lambda _: AnswerForm.WHOLE,
+    "output",
     usage=tokens_of_completion,
     slow=True,
     cost_in_usage=False,
@@ -131,7 +133,7 @@ def failed_event(conversation: RelayConversation, error: GatewayError) -> bytes 
 def ids_made(conversation: RelayConversation) -> Iterator[str]:
     """The ids that the answer gave its client: of the response, of its items and containers, of the conversation.
 
-    Of a stream that broke off, or whose client left, the response's own at least.
+    Of a stream that broke off, or whose client left, the response's own at least, and of the items that were begun.
     """
     for document in (conversation.begun, conversation.document):
         response = document.get("response", document)
@@ -141,3 +143,4 @@ def ids_made(conversation: RelayConversation) -> Iterator[str]:
         for one in (response, *(items if isinstance(items, list) else ()), response.get("conversation")):
             if isinstance(one, dict):
                 yield from (id for name in ("id", "container_id") if isinstance(id := one.get(name), str) and id)
+    yield from conversation.items

@@ -67,6 +67,14 @@ _SOUNDS = frozenset({"audio", "input_audio", "output_audio"})
 _REFERENCES = frozenset({"item_reference", "image_generation_call"})
 """Types of items that are named by their ``id`` alone."""
 
+_LOOKED_UP: Mapping[str, Sequence[str]] = {
+    "reasoning": ("encrypted_content", "content"),
+    "file_search_call": ("results",),
+}
+"""Types of items that are looked up by their ``id`` unless they bring one of these fields along."""
+
+_ITEM = re.compile(r"input\[[0-9]+\]\.id")
+
 _FILES = frozenset(
     {
         *("file", "files", "input_file", "input_files", "image_file", "image_url", "image", "images", "mask", "url"),
@@ -207,8 +215,22 @@ def _of_field(field: _Field) -> Iterator[NamedId]:
                 yield NamedId("file", text, f"{param}.id" if type(value) is dict else param)
     elif name in _FILE_URIS and type(value) is str and _STORED.fullmatch(value):
         yield NamedId("file", value, param)
-    elif name == "id" and type(kind := field.around.get("type")) is str and kind in _REFERENCES:
+    elif name == "id" and _is_reference(field.around, param):
         yield from _ids("item", value, param)
+
+
+def _is_reference(item: Mapping[str, Any], param: str) -> bool:
+    """Whether an object with an ``id`` at ``param`` stands for another one. An item of a Responses input may leave out
+    the type of a reference.
+    """
+    kind = item.get("type")
+    if type(kind) is str and kind in _REFERENCES:
+        return True
+    if _ITEM.fullmatch(param) is None:
+        return False
+    if type(kind) is not str or not kind:
+        return "role" not in item
+    return kind in _LOOKED_UP and not any(item.get(name) for name in _LOOKED_UP[kind])
 
 
 def _members(field: _Field, *, every: bool) -> list[_Field]:

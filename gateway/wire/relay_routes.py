@@ -51,6 +51,7 @@ class RelayRoute:
     ``form_of``: how a request is answered.
     ``slow``: a whole answer may be silent for minutes before its head.
     ``is_text``: a whole answer may be no JSON.
+    ``answer``: the field that every whole answer has; empty for none.
     ``usage``, ``event``: read a whole answer, and an event.
     ``as_events``: a whole answer as events, for a client that asked for these.
     ``done``: its streams end in ``[DONE]``.
@@ -64,6 +65,7 @@ class RelayRoute:
     operation: OperationName
     checks: Mapping[str, Check]
     form_of: Callable[[Fields], AnswerForm]
+    answer: str = ""
     usage: Callable[[Fields], Usage | None] = no_usage
     event: Callable[[Fields], EventFacts] = no_event
     as_events: AsEvents | None = None
@@ -98,7 +100,7 @@ def _stream_options(value: Any, param: str) -> None:
 _MODEL: Mapping[str, Check] = {"model": a_model_name}
 
 EMBEDDINGS = RelayRoute(
-    "/v1/embeddings", "embeddings", _MODEL, _whole, usage=tokens_of_input, default_kind="embeddings"
+    "/v1/embeddings", "embeddings", _MODEL, _whole, "data", usage=tokens_of_input, default_kind="embeddings"
 )
 COMPLETIONS = RelayRoute(
     "/v1/completions",
@@ -112,6 +114,7 @@ COMPLETIONS = RelayRoute(
         "stream_options": _stream_options,
     },
     _streamed,
+    "choices",
     usage=tokens_of_completion,
     event=event_of_completion,
     as_events=completion_as_events,
@@ -120,7 +123,13 @@ COMPLETIONS = RelayRoute(
     asks_usage=True,
 )
 MODERATIONS = RelayRoute(
-    "/v1/moderations", "moderations", _MODEL, _whole, usage=tokens_of_input, default_model="omni-moderation-latest"
+    "/v1/moderations",
+    "moderations",
+    _MODEL,
+    _whole,
+    "results",
+    usage=tokens_of_input,
+    default_model="omni-moderation-latest",
 )
 SPEECH = RelayRoute(
     "/v1/audio/speech", "speech", _MODEL, _spoken, usage=tokens_of_completion, event=event_of_speech, slow=True
@@ -130,6 +139,7 @@ TRANSCRIPTIONS = RelayRoute(
     "transcriptions",
     _MODEL,
     _streamed,
+    "text",
     usage=usage_of_recording,
     event=event_of_transcript,
     as_events=transcript_as_events,
@@ -142,6 +152,7 @@ TRANSLATIONS = RelayRoute(
     "translations",
     _MODEL,
     _whole,
+    "text",
     usage=usage_of_recording,
     is_form=True,
     slow=True,

@@ -23,6 +23,7 @@ class EventFacts:
     ``last``: the answer is complete with it.
     ``failed``: the upstream says by it that the answer failed, and how.
     ``usage``: what it states; ``usage_only``: it says nothing else.
+    ``item``: the id of the item that begins with it; empty for none.
     """
 
     content: bool = False
@@ -32,6 +33,7 @@ class EventFacts:
     failed: Any = None
     usage: Usage | None = None
     usage_only: bool = False
+    item: str = ""
 
 
 def no_usage(document: Mapping[str, Any]) -> Usage | None:
@@ -130,7 +132,12 @@ def event_of_response(document: Mapping[str, Any]) -> EventFacts:
         return EventFacts(content=True, last=True, usage=tokens_of_completion(response), failed=failed)
     if kind == "response.output_text.delta" and isinstance(delta := document.get("delta"), str):
         return EventFacts(content=True, text=delta)
-    return EventFacts(content=isinstance(kind, str) and kind.startswith("response.") and kind not in _BEFORE_CONTENT)
+    item = document.get("item") if kind == "response.output_item.added" else None
+    id = item.get("id") if isinstance(item, dict) else None
+    return EventFacts(
+        content=isinstance(kind, str) and kind.startswith("response.") and kind not in _BEFORE_CONTENT,
+        item=id if isinstance(id, str) else "",
+    )
 
 
 def no_event(document: Mapping[str, Any]) -> EventFacts:

@@ -98,9 +98,16 @@ async def test_what_is_anothers_is_not_there(rig: Rig) -> None:
         with pytest.raises(openai.NotFoundError) as refused:
             await rig.openai(api_key=BOB).responses.create(model="gpt-4.1", input=PROMPT, **named)
         assert refused.value.code == "response_not_found"
-    item: Any = [{"type": "item_reference", "id": response.output[0].id}]
-    with pytest.raises(openai.NotFoundError):
-        await rig.openai(api_key=BOB).responses.create(model="gpt-4.1", input=item)
+    id = response.output[0].id
+    items: list[Any] = [
+        {"type": "item_reference", "id": id},
+        {"id": id},
+        {"type": "reasoning", "id": id, "summary": []},
+    ]
+    for named in items:
+        with pytest.raises(openai.NotFoundError):
+            await rig.openai(api_key=BOB).responses.create(model="gpt-4.1", input=[named])
+    item: Any = [items[0]]
     assert len(rig.sandbox.requests) == 1
     assert (await rig.openai().responses.create(model="gpt-4.1", input=item)).status == "completed"
 

@@ -12,6 +12,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Targ
 from gateway.translate.commands import Awaiting, Head, Send, Stalled
 from gateway.translate.context import AttemptContext
 from gateway.translate.relay import RelayConversation, relay_wishes
+from gateway.translate.responses_relay import RESPONSES, ids_made
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.form_data import Form, FormFile
 from gateway.wire.relay_request import RelayRequest, parse_document, parse_relayed_form
@@ -237,6 +238,8 @@ class TestADocument:
             (JSON, b'{"error": {"message": "no", "code": "insufficient_quota"}}', "key_unfunded"),
             (JSON, b'{"code": 429, "message": "slow down", "data": null}', "rate_limited"),
             (JSON, b"[1, 2]", "bad_json"),
+            (JSON, b"{}", "bad_json"),
+            (JSON, b'{"object": "list", "data": null}', "bad_json"),
             (Head(200, ((b"content-type", b"text/html"),)), b"<html>", "bad_content_type"),
             (EVENTS, b"", "bad_content_type"),
             (Head(200, ((b"content-encoding", b"gzip"),)), b"\x1f\x8b", "bad_encoding"),
@@ -255,6 +258,36 @@ class TestADocument:
         heard(conversation, JSON, self.BODY.replace(b": 2", b": 90000000"), b"")
         assert conversation.usage is None
         assert conversation.estimate() == Usage(3, confidence="estimated")
+
+
+class TestAResponseThatGoesOnUnseen:
+    ASKED = asked(RESPONSES, input="abc", background=True, max_output_tokens=900)
+    BEGUN = b'{"id": "resp_1", "status": "queued", "output": [], "usage": null}'
+
+    def test_is_charged_for_all_it_may_write_since_it_goes_on_unseen(self) -> None:
+        conversation = talk(self.ASKED)
+        assert heard(conversation, JSON, self.BEGUN, b"")[1].ok
+        assert conversation.usage is None
+        assert conversation.estimate() == Usage(3, 0, 900, confidence="estimated")
+
+    def test_is_so_too_if_its_client_leaves_the_stream(self) -> None:
+        conversation = talk(asked(RESPONSES, input="abc", background=True, stream=True, max_output_tokens=900))
+        begun = event(type="response.created", response={"id": "resp_1", "status": "queued"})
+        heard(conversation, EVENTS, begun, event(type="response.output_text.delta", delta="a"), CUT)
+        assert conversation.estimate() == Usage(3, 0, 900, confidence="estimated")
+
+    def test_tells_what_it_made_though_its_stream_broke_off(self) -> None:
+        conversation = talk(asked(RESPONSES, input="abc", stream=True))
+        begun = event(type="response.created", response={"id": "resp_1", "output": []})
+        thought = event(type="response.output_item.added", item={"id": "rs_1", "type": "reasoning"})
+        heard(conversation, EVENTS, begun, thought, event(type="response.output_text.delta", delta="a"), CUT)
+        assert [*ids_made(conversation)] == ["resp_1", "rs_1"]
+
+    def test_is_charged_for_its_usage_where_that_is_told(self) -> None:
+        conversation = talk(self.ASKED)
+        told = b'{"id": "resp_1", "status": "completed", "usage": {"input_tokens": 3, "output_tokens": 2}}'
+        assert heard(conversation, JSON, told, b"")[1].ok
+        assert conversation.usage == Usage(3, 0, 2)
 
 
 class TestWords:

@@ -69,6 +69,10 @@ def test_an_id_in_a_part_is_found_wherever_it_stands(given, kind, param):
         ({"tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}}}, "vector_store",
          "tool_resources.file_search.vector_store_ids[0]"),
         ({"input": [{"type": "image_generation_call", "id": "ig_1"}]}, "item", "input[0].id"),
+        ({"input": [{"id": "msg_1"}]}, "item", "input[0].id"),
+        ({"input": [{"role": "user"}, {"type": None, "id": "msg_1"}]}, "item", "input[1].id"),
+        ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "item", "input[0].id"),
+        ({"input": [{"type": "file_search_call", "id": "fs_1", "results": None}]}, "item", "input[0].id"),
         ({"attachments": [{"file_id": "f"}]}, "file", "attachments[0].file_id"),
         ({"extra_body": {"google": {"cached_content": "cachedContents/1"}}}, "cache",
          "extra_body.google.cached_content"),
@@ -103,6 +107,10 @@ def test_a_sound_of_an_earlier_answer_is_found(message):
         {"tool_choice": {"type": "function", "function": {"name": "thread_id"}}},
         {"stop": ["file_id"], "prompt_cache_key": "conv_1"},
         {"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["text", "audio"]},
+        {"input": [{"role": "user", "id": "msg_1", "content": "x"}, {"type": "function_call", "id": "fc_1"}]},
+        {"input": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "QUJD"}]},
+        {"input": [{"type": "reasoning", "id": "rs_1", "content": [{"type": "reasoning_text", "text": "x"}]}]},
+        {"input": [{"type": "function_call_output", "output": [{"id": "of a client's own"}]}]},
     ],
 )  # fmt: skip
 def test_what_is_the_clients_own_is_none(fields):

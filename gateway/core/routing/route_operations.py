@@ -40,29 +40,30 @@ def asked_by(operation: OperationName, dialect: Dialect) -> OperationName | None
     return "chat" if operation == "messages" else operation
 
 
-def serving(route: Route, operations: frozenset[OperationName], asked: OperationName) -> Route:
+def serving(route: Route, operations: frozenset[OperationName], asked: OperationName, path: str = "") -> Route:
     """The route with only those targets that carry out one of ``operations``.
 
-    Raises the 404 that names the line of configuration for ``asked``, if it has targets, but none of these.
+    Raises the 404 that names the line of configuration for ``asked``, if it has targets, but none of these. ``path``:
+    what the client asked; empty for the route of ``asked`` itself.
     """
     if route.operations <= operations:
         return route
     targets = tuple(target for target in route.targets if target.operation in operations)
     if not targets:
-        raise no_target(route.named, asked, known=True)
+        raise no_target(route.named, asked, known=True, path=path)
     return replace(route, targets=targets)
 
 
-def no_target(model: str, operation: OperationName, *, known: bool) -> ClientError:
-    """404 for a model without a target for this kind of request. ``known``: it has others."""
-    path = PATHS[operation]
+def no_target(model: str, operation: OperationName, *, known: bool, path: str = "") -> ClientError:
+    """404 for a model without a target for this kind of request. ``known``: it has others. ``path``: as in serving."""
     what = f"{{upstream: backup{'' if operation in ('chat', 'messages') else f', operation: {operation}'}}}"
     beside = ", beside those it has" if known else ""
     return ClientError(
         404,
         "invalid_request_error",
         "model_not_found",
-        f"The model '{model[:64]}' has no target for {path}. Whoever runs this gateway can give it one{beside}: "
+        f"The model '{model[:64]}' has no target for {path or PATHS[operation]}. "
+        f"Whoever runs this gateway can give it one{beside}: "
         f"models: {{{yaml_text(model[:64])}: {{targets: [{what}]}}}} in the configuration.",
         param="model",
     )

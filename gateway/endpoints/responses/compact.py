@@ -64,7 +64,8 @@ class CompactResponse:
         chat = await desk.as_chat(asked, key)
         messages = [*chat.chat.body["messages"], {"role": "user", "content": COMPACT}]
         summing_up = parse_chat_request({**chat.chat.body, "messages": messages}, chat.chat.size, slow=chat.chat.slow)
-        chat_operation, route = await desk.orders.operation(summing_up, (), key, tells_cost=False)
+        route = desk.route(summing_up.model, key, COMPACT_PATH)
+        chat_operation, route = await desk.orders.operation(summing_up, (), key, tells_cost=False, route=route)
         created, items = services.clock.wall_ns() // 1_000_000_000, [*chat.before, *chat.items]
         operation = TranslatedOperation(
             chat_operation,

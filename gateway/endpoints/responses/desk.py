@@ -13,7 +13,8 @@ import orjson
 
 from gateway.core.errors import not_made_here
 from gateway.core.json_weight import LONG, is_slow
-from gateway.core.types import VirtualKey
+from gateway.core.routing.route_operations import CHATS, serving
+from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.chat import ChatOrders
 from gateway.endpoints.json_body import read_long
@@ -168,6 +169,10 @@ class ResponsesDesk:
             return AskedChat(id, chat, before, own, kept, document.tools, document.ignored, document.compacts)
 
         return await off_loop(make) if slow else make()
+
+    def route(self, model: str, key: VirtualKey, path: str) -> Route:
+        """Where a response is asked as a chat. ``path``: what the client asked, for the 404 of a model without."""
+        return serving(self.admission.route(model, key, unlisted="chat"), CHATS, "chat", path)
 
     def _check(self, ids: Sequence[NamedId], key: VirtualKey) -> None:
         """Raise ClientError 404 for what the request names and is not this key's."""

@@ -57,7 +57,9 @@ class Messages:
     def add(self, item: Any, where: str) -> None:
         """Take an item. ``where``: its path. Raises ClientError 400 for one that no chat can have."""
         an_object(item, where)
-        kind = item.get("type") or ("message" if "role" in item else None)
+        kind = item.get("type")
+        if kind in (None, "") and "role" in item:
+            kind = "message"
         if kind is None:
             raise missing(f"{where}.type")
         take = _TAKEN.get(kind) if isinstance(kind, str) else None
@@ -295,23 +297,25 @@ def chat_messages(items: Sequence[tuple[Any, str]], instructions: Any, model: st
         an_array(instructions, "instructions")
         for place, item in enumerate(instructions):
             messages.add(item, f"instructions[{place}]")
-    answered = {item.get("call_id") for item, _ in items if isinstance(item, dict) and "output" in item}
+    called = [item.get("call_id") for item, _ in items if isinstance(item, dict) and "output" in item]
+    answered = {call_id for call_id in called if isinstance(call_id, str)}
     for item, where in items:
         if not _came_to_nothing(item, answered):
             messages.add(item, where)
     return messages.result(), messages.ignored
 
 
-def _came_to_nothing(item: Any, answered: Set[Any]) -> bool:
+def _came_to_nothing(item: Any, answered: Set[str]) -> bool:
     """Whether an item of an answer that broke off, or of a picture that could not be made, says nothing: no chat can
     have a call without its output. ``answered``: the calls that have one.
     """
-    if not isinstance(item, dict) or item.get("status") not in _BROKEN_OFF:
+    if not isinstance(item, dict) or str(item.get("status")) not in _BROKEN_OFF:
         return False
     kind = item.get("type")
     if kind == "image_generation_call":
         return not item.get("result")
-    return kind in ("function_call", "custom_tool_call") and item.get("call_id") not in answered
+    call_id = item.get("call_id")
+    return kind in ("function_call", "custom_tool_call") and isinstance(call_id, str) and call_id not in answered
 
 
 _BROKEN_OFF = frozenset({"in_progress", "generating", "incomplete", "failed"})

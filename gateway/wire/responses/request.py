@@ -287,12 +287,13 @@ def _asked(body: Mapping[str, Any], *, store: bool) -> dict[str, Any]:
     asked["text"] = {"format": {"type": "text"}, "verbosity": "medium"} | {
         name: value for name, value in text.items() if value is not None
     }
-    if "tools" in asked:
+    if isinstance(asked.get("tools"), list):
         asked["tools"] = [_repeated(tool) for tool in asked["tools"]]
     return asked
 
 
-def _repeated(tool: dict[str, Any]) -> dict[str, Any]:
-    if tool.get("type") != "function":
+def _repeated(tool: Any) -> Any:
+    """A tool as the answer tells it again; what is none is refused where the tools are read."""
+    if not isinstance(tool, dict) or tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": None, **tool}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_type, wrong_value
+from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_type
 from gateway.wire.responses.answer import TOOL_OF_PICTURES
 from gateway.wire.responses.pictures import PictureTool, picture_function, read_picture_tool
 
@@ -34,9 +34,7 @@ _OPENAIS = frozenset(
 )
 """Tools that OpenAI carries out, or describes, itself."""
 
-_CHOICES = ("auto", "none", "required")
 _OF_A_FUNCTION = ("name", "description", "parameters", "strict")
-_MODES = ("auto", "required")
 _OF_RESPONSES = ("defer_loading", "allowed_callers", "async", "output_schema")
 """Fields of a tool that a chat does not have, and can do without."""
 
@@ -142,10 +140,11 @@ def _add_namespace(found: ChatTools, space: Mapping[str, Any], where: str, model
 
 
 def chat_choice(choice: Any, tools: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
-    """``tool_choice`` as a chat has it, and the tools that are left to choose from. ``tools``: as a chat names them."""
+    """``tool_choice`` as a chat has it, and the tools that are left to choose from. ``tools``: as a chat names them.
+
+    A word is a chat's as well: one that is newer than this gateway is the upstream's to judge.
+    """
     if isinstance(choice, str):
-        if choice not in _CHOICES:
-            raise wrong_value("tool_choice", f"it must be one of {', '.join(_CHOICES)}, or an object")
         return choice, tools
     an_object(choice, "tool_choice")
     kind = choice.get("type")
@@ -163,8 +162,7 @@ def _allowed(choice: Mapping[str, Any], tools: list[dict[str, Any]]) -> tuple[st
     how to be given fewer.
     """
     mode = choice.get("mode", "auto")
-    if mode not in _MODES:
-        raise wrong_value("tool_choice.mode", f"it must be one of {', '.join(_MODES)}")
+    a_string(mode, "tool_choice.mode")
     an_array(choice.get("tools"), "tool_choice.tools")
     names = set()
     for place, tool in enumerate(choice["tools"]):

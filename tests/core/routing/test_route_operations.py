@@ -40,6 +40,7 @@ def test_the_line_that_would_give_it_a_target(operation: OperationName) -> None:
     assert f"models: {{m: {{targets: [{{upstream: backup{asked}}}]}}}}" in error.message
     assert "beside those it has" in error.message
     assert "beside" not in no_target("m", operation, known=False).message
+    assert "/v1/of_a_client" in no_target("m", operation, known=False, path="/v1/of_a_client").message
 
 
 def test_a_clients_name_is_quoted_as_yaml_takes_it() -> None:

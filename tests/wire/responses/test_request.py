@@ -118,7 +118,18 @@ class TestFields:
                 (400, "invalid_value", "tools[0].input_image_mask"),
             ),
             ({"tools": [CUSTOM]}, (400, "unsupported_value", "tools[0].format")),
-            ({"tool_choice": "some"}, (400, "invalid_value", "tool_choice")),
+            ({"tools": 5}, (400, "invalid_type", "tools")),
+            ({"tools": [5]}, (400, "invalid_type", "tools[0]")),
+            ({"tool_choice": 5}, (400, "invalid_type", "tool_choice")),
+            ({"input": [{"role": "user", "content": "x", "type": []}]}, (400, "invalid_type", "input[0].type")),
+            (
+                {"input": [{"type": "function_call_output", "call_id": [], "output": "x"}]},
+                (400, "invalid_type", "input[0].call_id"),
+            ),
+            (
+                {"input": [{"type": "function_call", "call_id": {}, "name": "f", "arguments": "", "status": "failed"}]},
+                (400, "invalid_type", "input[0].call_id"),
+            ),
             ({"tool_choice": {"type": "web_search"}}, (400, "unsupported_tool", "tool_choice.type")),
             ({"tool_choice": {"type": "function"}}, (400, "missing_required_parameter", "tool_choice.name")),
         ],
@@ -126,6 +137,14 @@ class TestFields:
     )
     def test_what_cannot_be_is_refused_by_name(self, fields: dict[str, Any], told: tuple[int, str, str]) -> None:
         assert refused(**fields) == told
+
+    def test_words_newer_than_this_gateway_are_the_upstreams_to_judge(self) -> None:
+        tool = {"type": "function", "name": "f", "parameters": {}}
+        assert chat(tools=[tool], tool_choice="when_sure")["tool_choice"] == "when_sure"
+        allowed = {"type": "allowed_tools", "mode": "when_sure", "tools": [{"type": "function", "name": "f"}]}
+        assert chat(tools=[tool], tool_choice=allowed)["tool_choice"] == "when_sure"
+        odd = {"type": "message", "role": "user", "content": "x", "status": ["odd"]}
+        assert chat(input=[odd])["messages"] == [{"role": "user", "content": "x"}]
 
     def test_what_has_no_effect_is_named(self) -> None:
         assert ignored() == []
