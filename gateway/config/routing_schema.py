@@ -12,7 +12,7 @@ from gateway.core.route_rules import Prefer
 _PREFER = (
     "What its targets are put in order by. `order`: as they are listed. `cost`: by the most a request can cost there, "
     "by the prices in force; one without a price comes last. `speed`: by how long orders like it took there, once "
-    "twelve were seen; until then a target is tried first, so that it becomes known. Whatever is not healthy is passed "
+    "twelve were seen; until then a target is tried first, so that it becomes known. What is not healthy is passed "
     "over all the same."
 )
 

@@ -109,7 +109,7 @@ def may_be_kept(body: Mapping[str, Any]) -> bool:
 
 def request_digest(rules: CacheRules, key: VirtualKey, path: str, model: str, body: Mapping[str, Any]) -> bytes:
     """The name that the answer is kept under: of the key, or its team where that shares, of the route and the model,
-    and of every field, in whatever order they were sent.
+    and of every field, in any order of sending.
 
     Raises TypeError for what is nested too deeply to be written.
     """

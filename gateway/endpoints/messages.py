@@ -27,6 +27,7 @@ from gateway.endpoints.preference import preferred
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.token_count import CountedUpstream
+from gateway.images.resumed_apis import of_message
 from gateway.jobs.waiting import Waiting
 from gateway.responses.places import ResponsePlaces
 from gateway.runtime.off_loop import off_loop
@@ -121,7 +122,7 @@ class MessagesEndpoint(_ForAnthropics):
         operation, route = await self._operation(asked)
         route = preferred(request, route)
         if is_paid(route):
-            chat = PaidChat(asked.relayed.model, asked.document, asked.relayed.slow)
+            chat = _paid_chat(asked, operation)
             await self._paid.answer(request, client, operation, route, asked.key, chat)
             return
         services, again = self._admission.services, is_sdk_retry(request)
@@ -172,8 +173,17 @@ class MessagesEndpoint(_ForAnthropics):
             route=MESSAGES_PATH,
             tells_cost=services.snapshot.cost_in_answers,
             remarks=lambda: remarks,
+            remembered=of_message(message, tells_cost=services.snapshot.cost_in_answers),
         )
         return translated, route
+
+
+def _paid_chat(asked: _Asked, operation: RelayedMessage | TranslatedOperation | MessageOperation) -> PaidChat:
+    """What a message is known by that is paid for apiece, and what is remembered of it."""
+    model, document, slow = asked.relayed.model, asked.document, asked.relayed.slow
+    if not isinstance(operation, TranslatedOperation):
+        return PaidChat(model, document, slow)
+    return PaidChat(model, document, slow, operation.images, operation.remembered)
 
 
 class CountTokensEndpoint(_ForAnthropics):

@@ -28,13 +28,15 @@ NO_ORDER = b"{}"
 class PaidChat:
     """What a chat is known by. ``body``: as its client sent it. ``slow``: whether others would wait while it is read.
 
-    ``images``: the same order for images, if targets that only make images may serve it.
+    ``images``: the same order for images, if targets that only make images may serve it. ``api``: what is remembered of
+    an answer of another API.
     """
 
     model: str
     body: Mapping[str, Any]
     slow: bool = False
     images: ImageOperation | None = None
+    api: Mapping[str, Any] | None = None
 
 
 def is_paid(route: Route) -> bool:
@@ -69,7 +71,7 @@ class PaidChats:
         job = jobs.join(asked)
         joined = job is not None
         if job is None:
-            order = NO_ORDER if chat.images is None else remembered(chat.images, request.host)
+            order = NO_ORDER if chat.images is None else remembered(chat.images, request.host, chat.api)
             job = jobs.begin(asked, request.id, request.host, stream=operation.stream, order=order)
             assert job.client is not None
             job.webhooks |= wishes.webhooks

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from gateway.core.errors import GatewayError
 from gateway.core.routing.durations import OrderShape
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
 from gateway.endpoints.chat_operation import ChatOperation
+from gateway.images.operation import ImageOperation
 from gateway.translate.commands import Conversation
 from gateway.translate.translated_chat import Presenter, TranslatedConversation
 from gateway.wire.answer_cost import AnswerCost
@@ -22,6 +23,7 @@ class TranslatedOperation:
     ``presenter``: makes the writer of one attempt's answer.
     ``route``: the path of the route, as metrics and books name it. ``tells_cost``: as in ChatOperation.
     ``remarks``: what the client is to be told in ``x-gateway-note``; asked for when the head goes out.
+    ``remembered``: what its answer needs that is made after a restart (images/resumed_apis.py).
     """
 
     bare = False
@@ -34,12 +36,14 @@ class TranslatedOperation:
         route: str,
         tells_cost: bool,
         remarks: Callable[[], Sequence[str]] = tuple,
+        remembered: Mapping[str, Any] | None = None,
     ) -> None:
         self._chat = chat
         self._presenter = presenter
         self._newest: Presenter | None = None
         self._tells_cost = tells_cost
         self._remarks = remarks
+        self.remembered = remembered
         self.route = route
 
     def converse_with(
@@ -69,6 +73,10 @@ class TranslatedOperation:
     @property
     def stream(self) -> bool:
         return self._chat.stream
+
+    @property
+    def images(self) -> ImageOperation | None:
+        return self._chat.images
 
     @property
     def supports(self) -> frozenset[str]:

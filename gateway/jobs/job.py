@@ -198,7 +198,7 @@ class Job:
             created_ns=self.created_ns,
             state=self.state,
             ended_ns=self.ended_ns,
-            left=self.left,
+            left=self.left and not self.delivered,  # what a re-send took is free for no other, also after a restart
             told=self.told,
             purchased=self.purchased,
             cost=self.cost,

@@ -34,7 +34,8 @@ def still_running(job: str) -> GatewayFault:
         504,
         "timeout_error",
         "still_running",
-        f"This is still being made, as job {job}. The same request sent again waits for it and buys nothing more; "
+        f"This is still being made, as job {job}. The same request sent again waits for it and buys nothing more if it "
+        "says so, by x-stainless-retry-count, as OpenAI's SDKs do, or by the same Idempotency-Key as before; "
         f"GET /v1/jobs/{job} tells how it is.",
         retry_after=0.0,
     )

@@ -22,8 +22,7 @@ from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending
 from gateway.exchange.task_lookup import TaskReading
 from gateway.exchange.timers import Waits
-from gateway.images.operation import ImageConversation
-from gateway.images.resumed import ResumedOrder
+from gateway.images.resumed import Brings, ResumedOrder
 from gateway.jobs.job import Job, JobClient
 from gateway.jobs.job_errors import outcome_unknown
 from gateway.jobs.jobs import Jobs
@@ -115,7 +114,7 @@ class Resuming:
         if not served:
             return Ending(504, headers, error=_why(job, [outcome for _, outcome in brought]))
         cost = job.cost
-        body = await off_loop(order.operation.conclude, served, lambda: cost)
+        body = await off_loop(order.conclude, served, lambda: cost)
         if body is not None and job.stream:
             client.add(body)
             body = None
@@ -124,7 +123,7 @@ class Resuming:
 
     async def _follow(
         self, job: Job, client: JobClient, order: ResumedOrder, record: TaskRecord
-    ) -> tuple[ImageConversation | None, Outcome]:
+    ) -> tuple[Brings | None, Outcome]:
         """Follow one task; how that ended, and the conversation that has its pictures."""
         place = self._place(record)
         if place is None:

@@ -48,7 +48,7 @@ class JobTelling:
 
     async def facts(self, job: Job, *, result: bool = True) -> JobFacts:
         """What a client is told of a job now. ``result``: with its answer; an error says that it cannot be had."""
-        status, error, body = STATUS[job.state], job.error, None
+        status, error, body = _status(job), job.error, None
         if job.state == "unknown" and error is None:
             error = outcome_unknown()
         if result and status == "completed":
@@ -126,6 +126,13 @@ def job_not_found(param: str = "job_id") -> ClientError:
         "There is no such job: this key has none of this id here, or it is kept no longer.",
         param=param,
     )
+
+
+def _status(job: Job) -> JobStatus:
+    """In the words that clients are told. As long as nothing was sent for it, it waits for its turn and can still be
+    cancelled.
+    """
+    return "queued" if job.cancellable else STATUS[job.state]
 
 
 def _cost(job: Job) -> float | None:

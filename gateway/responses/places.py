@@ -1,4 +1,4 @@
-"""Where upstreams keep what they answered: for whom, by which of them, and with which of its keys it can be named.
+"""Where upstreams keep what they answered: for which virtual key, at which of them, under which of its keys.
 
 A place is known as soon as it is noted, ahead of the disk; what waits is written together.
 """

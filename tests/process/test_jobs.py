@@ -117,6 +117,63 @@ async def test_a_chat_that_orders_a_task(stream: bool, tmp_path: Path, sandbox: 
     assert [line.amount for line in sandbox.bill] == [DEV]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "order", "last"),
+    [
+        ("/v1/responses", {"input": "a bear"}, "response.completed"),
+        ("/v1/messages", {"max_tokens": 99, "messages": [{"role": "user", "content": "a bear"}]}, "message_stop"),
+    ],
+    ids=["responses", "messages"],
+)
+async def test_a_task_that_another_api_ordered_is_told_in_its_words(
+    path: str, order: dict[str, Any], last: str, stream: bool, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    resuming(sandbox, tmp_path)
+    sandbox.set_default("slow;polls=30")
+    order = {"model": "flux-dev", "stream": stream, **order}
+    await cut_off(tmp_path, sandbox, order, signal.SIGKILL, path=path)
+    sandbox.set_default("ok")
+    async with Gateway.serve(tmp_path) as gateway, new_client() as client:
+        resumed = await client.post(gateway.url + path, json=order, headers=AGAIN)
+        assert resumed.headers["x-gateway-note"] == "joined"
+        assert len(sandbox.bill) == 1
+        usual = await client.post(gateway.url + path, json=order)
+        if stream:
+            names = [[line for line in one.text.splitlines() if line.startswith("event: ")] for one in (resumed, usual)]
+            assert names[0] == names[1]
+            assert names[0][-1] == f"event: {last}"
+            assert resumed.text.count("![") == usual.text.count("![") > 0
+        else:
+            assert resumed.json().keys() == usual.json().keys()
+            assert resumed.json()["usage"] == usual.json()["usage"]
+            assert "![" in resumed.text
+        await check_books(tmp_path)
+
+
+async def test_of_two_equal_orders_each_re_send_gets_its_own_over_a_kill(tmp_path: Path, sandbox: Sandbox) -> None:
+    resuming(sandbox, tmp_path)
+    sandbox.set_default("slow;polls=8")
+    async with Gateway.serve(tmp_path) as gateway:
+        for number in (1, 2):
+            async with new_client() as client:
+                asking = asyncio.gather(client.post(gateway.url + GENERATIONS, json=FLUX), return_exceptions=True)
+                await until(tmp_path, "SELECT count(*) FROM tasks", number)
+                asking.cancel()
+            await until(tmp_path, 'SELECT count(*) FROM jobs WHERE "left" = 1', number)
+        async with new_client() as client:
+            first = await client.post(gateway.url + GENERATIONS, json=FLUX, headers=AGAIN)
+        taken = first.headers["x-gateway-job"]
+        await until(tmp_path, f"SELECT count(*) FROM jobs WHERE id = '{taken}' AND \"left\" = 0", 1)
+        gateway.signal(signal.SIGKILL)
+        await gateway.wait()
+    async with Gateway.serve(tmp_path) as gateway, new_client() as client:
+        second = await client.post(gateway.url + GENERATIONS, json=FLUX, headers=AGAIN)
+    assert {first.status_code, second.status_code} == {200}
+    assert first.headers["x-gateway-job"] != second.headers["x-gateway-job"]
+    assert len(sandbox.bill) == 2
+
+
 @pytest.mark.parametrize(
     ("order", "path"),
     [

@@ -175,7 +175,7 @@ class LearnedDurations:
     def together(
         self, at: float, is_named: Callable[[str, str], bool] = lambda upstream, model: True
     ) -> Iterator[tuple[OrderKind, Expected]]:
-        """What is known of each upstream, operation and model, whatever the size, the quality and the pieces.
+        """What is known of each upstream, operation and model, of any size, quality and number of pieces.
 
         ``is_named``: whether an upstream's model is told by its name; all others are told as ``other``.
         """

@@ -11,7 +11,7 @@ from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
 from gateway.endpoints.job_wishes import wishes_of
-from gateway.endpoints.paid_chats import is_paid
+from gateway.endpoints.paid_chats import NO_ORDER, is_paid
 from gateway.endpoints.preference import preferred
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
@@ -22,6 +22,8 @@ from gateway.endpoints.responses.running import Foreground, Running
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client as ExchangeClient
 from gateway.exchange.exchange import Exchange
+from gateway.images.resumed import remembered
+from gateway.images.resumed_apis import of_response
 from gateway.jobs.job import Asked as JobAsked
 from gateway.jobs.job import Job
 from gateway.jobs.waiting import Waiting
@@ -118,6 +120,7 @@ class CreateResponse:
             route=RESPONSES_PATH,
             tells_cost=desk.admission.services.snapshot.cost_in_answers,
             remarks=answering.remarks,
+            remembered=of_response(answering.facts, tells_cost=desk.admission.services.snapshot.cost_in_answers),
         )
         return _AsChat(answering, operation, route, tool, asked.request.background)
 
@@ -159,7 +162,8 @@ class CreateResponse:
         job = jobs.join(asked)
         joined = job is not None
         if job is None:
-            job = jobs.begin(asked, request.id, request.host, stream=bool(document.fields.get("stream")))
+            stream, order = bool(document.fields.get("stream")), _order(chat, request.host)
+            job = jobs.begin(asked, request.id, request.host, stream=stream, order=order)
             assert job.client is not None
             job.webhooks |= wishes.webhooks
             making = self._making(job.client, request, form, key, relayed, chat, job)
@@ -210,6 +214,13 @@ class CreateResponse:
             await self._pictures.follow(leg, client, answering, tool, key)
 
         return Following(leg, follow)
+
+
+def _order(chat: _AsChat | None, host: str | None) -> bytes:
+    """What is remembered of a response that is one order for pictures. ``host``: that its client asked by."""
+    if chat is None or chat.tool is not None or chat.operation.images is None:
+        return NO_ORDER
+    return remembered(chat.operation.images, host, chat.operation.remembered)
 
 
 def _may_buy_pictures(document: Document) -> bool:

@@ -110,7 +110,7 @@ async def beside(
 def together(
     relayed: Relayed | None, chat: tuple[TranslatedOperation, Route] | None
 ) -> tuple[RelayOperation | RelayedOrChat | TranslatedOperation, Route]:
-    """What is asked, and of whom: first of the targets that have the route."""
+    """The operation, and its targets: first those that have the route."""
     if relayed is None:
         assert chat is not None
         return chat
