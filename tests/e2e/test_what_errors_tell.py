@@ -9,6 +9,8 @@ a key; no answer the name of one, a host, a web page or a traceback.
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,9 @@ def check_told(answer: Answer, target: str, scenario: str) -> None:
 
 
 async def check_outputs(rig: Rig, copy: Path) -> None:
-    """What operators and thieves can read: no key in any of it, no prompt in what is kept or written."""
+    """What operators and thieves can read: no key in any of it, and no prompt in what is written, but where the answer
+    to paid work repeats it, which is kept for a re-send.
+    """
     texts = {}
     client = await RawClient.connect(rig.gateway.admin_url)
     for path in ("/metrics", *(f"/admin/v1/{path}" for path in ADMIN)):
@@ -121,7 +125,23 @@ async def check_outputs(rig: Rig, copy: Path) -> None:
             texts[file.name] = file.read_bytes().decode("latin-1")
     for place, text in texts.items():
         assert not [secret for secret in (*SECRETS, ADMIN_KEY) if secret in text], place
-        assert PROMPT not in text, place
+        assert PROMPT not in text or place.startswith("gateway.db"), place
+    assert not columns_with(copy / "backup" / "gateway.db", PROMPT) - {"jobs.body"}
+
+
+def columns_with(store: Path, word: str) -> set[str]:
+    """The columns of a store that have the word anywhere."""
+    found = set()
+    with closing(sqlite3.connect(store)) as opened:
+        for (table,) in opened.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            rows = opened.execute(f'SELECT * FROM "{table}"')
+            names = [column[0] for column in rows.description]
+            for row in rows:
+                for name, value in zip(names, row, strict=True):
+                    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+                    if word in text:
+                        found.add(f"{table}.{name}")
+    return found
 
 
 class Confided(Exception):
