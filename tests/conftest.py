@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from gateway.runtime import today
 from tests.days import TODAY, noon_ns
 
 today.wall_ns = lambda: noon_ns(TODAY)  # models that end on a day to come must not change the suite on that day
+
+# Programs that the tests start and stop inherit what is ignored, as SIGINT is in a shell's background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something about the machine and its neighbours, nothing about the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

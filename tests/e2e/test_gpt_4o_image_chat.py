@@ -283,7 +283,8 @@ class TestAClientThatLeaves:
         assert (row.charged, row.images, row.status) == (IMAGE, 1, 499)
         assert len(rig.sandbox.requests) == 1
 
-    async def test_pays_nothing_for_what_failed_and_is_not_bought_again_for_nobody(self, rig: Rig) -> None:
+    async def test_leaves_an_order_that_still_fails_over(self, rig: Rig) -> None:
+        """As if it had stayed: what it asks for again is there then, and was charged once."""
         rig.sandbox.script("wall;seconds=0.2", role="api")
         async with rig.client() as client:
             await client.ask(chat_body(**ASKED))
@@ -292,6 +293,6 @@ class TestAClientThatLeaves:
 
         row = await rig.row()
 
-        assert (row.outcomes, row.charged, row.status, row.state) == (["cf_524"], 0, 499, "unknown")
-        assert row.costs == [(IMAGE, "unknown")]
-        assert len(rig.sandbox.requests) == 1
+        assert (row.outcomes, row.charged, row.status, row.state) == (["cf_524", "ok"], IMAGE, 499, "settled")
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]
+        assert len(rig.sandbox.requests) == 2
