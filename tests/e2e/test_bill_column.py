@@ -67,7 +67,7 @@ from gateway.core.pricing.budgets import BudgetState
 from soak.books import rows_after
 
 from .conftest import StartGateway
-from .harness import ALICE, PROMPT, Answer, Rig
+from .harness import ALICE, PROMPT, Answer, Rig, eventually
 from .raw_orders import IMAGE, TABLE, order, orders_asked
 
 HIGH = TABLE["high"]["1024x1024"]
@@ -278,6 +278,7 @@ class TestReSendsOfTheSdk:
         rig.sandbox.script("stall_head;seconds=1", model="gpt-4o-image")
         sdk = rig.openai(max_retries=6, timeout=0.4)
         await asyncio.wait_for(sdk.images.generate(model="gpt-4o-image", prompt=PROMPT, response_format="url"), 20)
+        await eventually(lambda: rig.gateway._store.ledger.pending == 0, "nothing owed to the ledger")
         first, *joined = await rig.at_least(2)
         assert (first.state, first.charged, first.images, first.status) == ("settled", IMAGE, 1, 200)
         assert {(row.state, row.charged, row.images) for row in joined} == {("settled", 0, 0)}
