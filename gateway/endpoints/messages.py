@@ -20,10 +20,11 @@ from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.chat import ChatOrders, read_chat
 from gateway.endpoints.json_body import read_long
-from gateway.endpoints.message_operation import MessageOperation, RelayedMessage, relayed_message
+from gateway.endpoints.message_operation import RelayedMessage, relayed_message
 from gateway.endpoints.message_threads import pinned, remember
 from gateway.endpoints.paid_chats import PaidChat, PaidChats, is_paid
 from gateway.endpoints.preference import preferred
+from gateway.endpoints.relayed_or_chat import RelayedOrChat
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.token_count import CountedUpstream
@@ -133,7 +134,7 @@ class MessagesEndpoint(_ForAnthropics):
         if isinstance(operation, RelayedMessage) and isinstance(operation.newest, MessagesRelay):
             remember(operation.newest, asked.key, self._places)
 
-    async def _operation(self, asked: _Asked) -> tuple[RelayedMessage | TranslatedOperation | MessageOperation, Route]:
+    async def _operation(self, asked: _Asked) -> tuple[RelayedMessage | TranslatedOperation | RelayedOrChat, Route]:
         """The request as an operation, and the targets that can serve it.
 
         Raises the errors of what a chat cannot carry over, unless the request can be relayed.
@@ -151,7 +152,7 @@ class MessagesEndpoint(_ForAnthropics):
             return relayed, replace(asked.route, targets=tuple(by_relay))
         priced = iter(as_chat.targets)
         targets = [one if one.operation == "messages" else next(priced) for one in asked.route.targets]
-        return MessageOperation(relayed, translated), replace(asked.route, targets=tuple(targets))
+        return RelayedOrChat(relayed, translated), replace(asked.route, targets=tuple(targets))
 
     async def _as_chat(self, asked: _Asked) -> tuple[TranslatedOperation, Route]:
         """The request as a chat, and its targets that serve chats, at the prices of what is asked for."""
@@ -178,7 +179,7 @@ class MessagesEndpoint(_ForAnthropics):
         return translated, route
 
 
-def _paid_chat(asked: _Asked, operation: RelayedMessage | TranslatedOperation | MessageOperation) -> PaidChat:
+def _paid_chat(asked: _Asked, operation: RelayedMessage | TranslatedOperation | RelayedOrChat) -> PaidChat:
     """What a message is known by that is paid for apiece, and what is remembered of it."""
     model, document, slow = asked.relayed.model, asked.document, asked.relayed.slow
     if not isinstance(operation, TranslatedOperation):
