@@ -239,7 +239,7 @@ async def test_only_the_thread_folds_the_log_into_the_file_and_after_all_were_to
     assert len(folded) > 3
     assert {name for name, _ in folded} == {THREAD}
     log = path.with_name(f"{path.name}-wal").stat().st_size
-    assert log < 100 * 4096, "the log is begun anew each time, and does not grow"
+    assert log < 200 * 4096, "the log is begun anew each time: it would have 274 pages else"
     await ledger.close()
     assert verify(path).problems == []
 
