@@ -5,8 +5,8 @@ uv=$1
 set_name=$2
 case $set_name in
     build) source="requirements/build.in" ;;
-    base) source="pyproject.toml" ;;
-    dev) source="pyproject.toml --group dev --constraint requirements/base.txt" ;;
+    base) source="pyproject.toml --extra postgres --extra redis" ;;
+    dev) source="pyproject.toml --extra postgres --extra redis --group dev --constraint requirements/base.txt" ;;
     docs) source="requirements/docs.in --constraint requirements/base.txt --constraint requirements/dev.txt" ;;
     suites) source="requirements/suites.in" ;;
     *) echo "lock.sh: unknown set '$set_name' (build, base, dev, docs or suites)" >&2; exit 2 ;;

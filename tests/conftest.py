@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, settings
 from gateway.runtime import today
 from tests.days import TODAY, noon_ns
 
+pytest_plugins = ["tests.engines.fixtures"]
+
 today.wall_ns = lambda: noon_ns(TODAY)  # models that end on a day to come must not change the suite on that day
 
 # Programs that the tests start and stop inherit what is ignored, as SIGINT is in a shell's background.

@@ -194,6 +194,11 @@ def build_ledger_service(store: Store, services: Services) -> LedgerService:
     )
 
 
+def new_gateway_id() -> str:
+    """The name of this gateway among all that share its store."""
+    return f"gw_{secrets.token_hex(8)}"
+
+
 def exchange_ids(clock: Clock) -> Callable[[], str]:
     """Twelve hex digits of milliseconds, ten that name this process, ten that count: unique without a system call
     each, and growing, which keeps the ledger's pages together.

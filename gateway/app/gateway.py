@@ -13,26 +13,24 @@ from gateway.app.assembly import (
     budget_settings,
     build_key_service,
     build_ledger_service,
-    build_services,
     key_rules,
     labels,
     log_crash,
 )
 from gateway.app.endings import tell_of_ends, watch_ends
-from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.image_results import surroundings, tell_of_fetching
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
 from gateway.app.learned_durations import KeptDurations, learned_figures
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
-from gateway.app.opening import open_meanwhile
 from gateway.app.paid_work import PaidWork
+from gateway.app.parts import Parts, open_parts
 from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
-from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
-from gateway.app.store_care import start_care, tell_of_opening
+from gateway.app.store_care import start_care
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -59,10 +57,7 @@ from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.exchange.services import Services
-from gateway.images.results import ImageResults
 from gateway.keys.fields import KeyRules
-from gateway.keys.keyring import Keyring
 from gateway.runtime import today
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
@@ -70,8 +65,6 @@ from gateway.server.browser_guard import AdminGuard, BrowserGuard
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch, OwnRoutes
 from gateway.server.listener import RunningServer, url_for_this_machine, url_of
-from gateway.stores.base import Store
-from gateway.stores.engines import open_store
 from gateway.stores.key_records import StoredKey
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Figures
@@ -84,23 +77,14 @@ from gateway.wire.messages.request import COUNT_PATH, MESSAGES_PATH
 class Gateway:
     """A running gateway. ``load`` reads the configuration again, for ``reload``."""
 
-    def __init__(
-        self,
-        config: Config,
-        services: Services,
-        snapshots: Snapshots,
-        store: Store,
-        images: ImageResults,
-        keyring: Keyring,
-        load: Callable[[], Config],
-    ) -> None:
+    def __init__(self, config: Config, parts: Parts, load: Callable[[], Config]) -> None:
         self.config = config
-        self.services = services
-        self._snapshots = snapshots
-        self._store = store
-        self._images = images
+        self.services = services = parts.services
+        self._snapshots = parts.snapshots
+        self._store = store = parts.store
+        self._images = parts.images
         self._load = load
-        self._keyring = keyring
+        self._keyring = keyring = parts.keyring
         self._keyring.on_change = self._key_changed
         now = services.clock.monotonic
         self._authenticator = Authenticator(
@@ -122,7 +106,7 @@ class Gateway:
         services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
-        self._servers: list[RunningServer] = []
+        self._servers: list[RunningServer] = [] if parts.server is None else [parts.server]
 
     @classmethod
     async def start(
@@ -142,26 +126,12 @@ class Gateway:
         """
         if problems := unsupported(config):
             raise ConfigError(problems)
-        clock = clock or SystemClock()
-        crashed = partial(_crashed, log)
-        opened = await open_meanwhile(open_store(config.store, clock), config.listen.host, config.listen.port, crashed)
-        store = opened.store
-        tell_of_opening(store, log)
-        images = build_image_results(config, clock)
-        dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
-        try:
-            keyring = await Keyring.open(store.keys, store.pepper_file, config.key_pepper, clock)
-            keyring.configure(config.keys)
-            services, snapshots = build_services(config, log, store.ledger, images, keyring, dialer, clock, randomness)
-        except BaseException:
-            await opened.undo()
-            raise
-        gateway = cls(config, services, snapshots, store, images, keyring, load)
-        if opened.server is not None:
-            gateway._servers.append(opened.server)
+        clock, dialer, randomness = clock or SystemClock(), dialer or SystemDialer(), randomness or system_randomness()
+        parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log))
+        gateway, services, store = cls(config, parts, load), parts.services, parts.store
         try:
             services.budgets.alerts.keep_in(store.alerts)
-            refused, findings = await look_at_keys(config, store.teams, keyring, services)
+            refused, findings = await look_at_keys(config, store.teams, parts.keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await asyncio.gather(services.budgets.load(), gateway._learned.start())
@@ -176,7 +146,7 @@ class Gateway:
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        services.tasks.spawn(images.age_out(log), "age-out")
+        services.tasks.spawn(parts.images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
         start_care(store, log, services.tasks)
         if ask_for_models:

@@ -11,6 +11,9 @@ from gateway.telemetry.log import Log
 MARK_EVERY = 600.0
 """Seconds between two notes of how far the books are settled."""
 
+SPILL = "spill"
+"""The folder of what waits for a store that is gone, within ``images.dir``."""
+
 WATCH_EVERY = 1.0
 """Seconds between two looks whether the store is still in its place."""
 

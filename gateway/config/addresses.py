@@ -145,7 +145,7 @@ def store(value: object) -> str:
     url = text(value)
     if url.startswith("sqlite:///") and len(url.strip()) > len("sqlite:///") and not url.endswith("/"):
         return url
-    if url.startswith("postgresql://") and _splits(url):
+    if url.startswith(("postgresql://", "postgres://")) and _splits(url):
         return url
     raise ValueError("expected sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
 

@@ -25,6 +25,8 @@ from gateway.images.orders import ImageOrders
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
+from gateway.shared_state.alone import Alone
+from gateway.shared_state.base import SharedState
 from gateway.stores.base import Ledger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
@@ -153,7 +155,11 @@ class Gate:
 
 @dataclass(slots=True)
 class Services:
-    """The gateway's long-lived parts. Made once, in app/assembly.py; ``snapshot`` alone is ever replaced."""
+    """The gateway's long-lived parts. Made once, in app/assembly.py; ``snapshot`` alone is ever replaced.
+
+    ``gateway_id``: names this gateway among all that share its store, until its process ends.
+    ``shared``: what it shares with them besides the store.
+    """
 
     clock: Clock
     randomness: Randomness
@@ -175,3 +181,5 @@ class Services:
     made_ids: MadeIds = field(default_factory=MadeIds)
     answers: AnswerCache = field(default_factory=AnswerCache)
     learned: LearnedDurations = field(default_factory=LearnedDurations)
+    gateway_id: str = ""
+    shared: SharedState = field(default_factory=Alone)

@@ -8,17 +8,24 @@ from pathlib import Path
 
 from gateway.runtime.ports import Clock
 from gateway.stores.base import KeyRecords, Store, StoreReader
+from gateway.stores.postgres.place import is_postgres
 from gateway.stores.records import Backup
 from gateway.stores.sqlite import accept
 from gateway.stores.sqlite.backup import Progress, make_backup, read_backup, restore_backup
 from gateway.stores.sqlite.store import SQLiteReader, SQLiteStore, keys_for_writing, pepper_file, store_path
 
 
-async def open_store(url: str, clock: Clock) -> Store:
-    """Open the store of ``url`` (``sqlite:///file.db``) to serve: locked, checked, brought up to date, recovered.
+async def open_store(url: str, clock: Clock, gateway_id: str = "", spill: Path | None = None) -> Store:
+    """Open the store of ``url`` to serve: checked, brought up to date, recovered. ``sqlite:///file.db`` is locked for
+    this process; ``postgresql://…`` is shared with other gateways.
 
-    Raises StoreInUse, StoreError, with words on how to recover.
+    ``gateway_id``: the gateway that opens it. ``spill``: the folder of what waits while a server is gone; that of the
+    process if it is None. Raises StoreInUse, StoreError, with words on how to recover.
     """
+    if is_postgres(url):
+        from gateway.stores.postgres.store import PostgresStore
+
+        return await PostgresStore.open(url, clock, gateway_id, spill or Path("spill"))  # type: ignore[return-value]
     return await SQLiteStore.open(store_path(url), clock)
 
 

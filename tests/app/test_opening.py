@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.app import gateway as composition
 from gateway.app import opening
+from gateway.app import parts as composition
 from gateway.app.gateway import Gateway
 from gateway.config import load
 from gateway.core.errors import StoreError

@@ -1,0 +1,40 @@
+"""What a gateway shares with the others of its fleet, as protocols. The rooms above know these, never an engine.
+
+Nothing here is money, and nothing here is lost for good when the engine is: it is counted anew, or read in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+Topic = Literal["breakers", "cooldowns", "durations", "jobs", "keys", "responses"]
+
+Message = Mapping[str, Any]
+"""What is told of a topic; JSON."""
+
+
+class Announcements(Protocol):
+    """What gateways tell one another at once. One may be lost: each topic has a sweep of its own beside it."""
+
+    def tell(self, topic: Topic, message: Message) -> None:
+        """Tell the other gateways soon. Never blocks, never raises."""
+        ...
+
+    def listen(self, topic: Topic, heard: Callable[[Message], None]) -> None:
+        """Call ``heard`` with what other gateways tell, not with what this one did. It must be quick, and not raise."""
+        ...
+
+
+class SharedState(Announcements, Protocol):
+    """One engine. ``up``: whether it answers; ``name``: what errors call it, without secrets."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def up(self) -> bool: ...
+
+    async def close(self) -> None:
+        """Let go of it; what this gateway holds is given back."""
+        ...

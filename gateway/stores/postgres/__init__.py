@@ -1,0 +1,1 @@
+"""The store of a fleet: one PostgreSQL database, which several gateways share."""

@@ -1,0 +1,95 @@
+"""The connections of a gateway to its PostgreSQL: they come back by themselves, and fail in our words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.errors import StoreError
+from gateway.stores.postgres.place import store_name
+
+if TYPE_CHECKING:
+    import asyncpg
+
+MOST_CONNECTIONS = 8
+"""A gateway's: a fleet of twenty stays below the 200 that a small server is given."""
+
+CONNECT_WITHIN = 5.0
+ANSWER_WITHIN = 30.0
+"""Seconds."""
+
+WAIT_WITHIN = 5.0
+"""Seconds until a connection must be free."""
+
+
+class PostgresPool:
+    """At most MOST_CONNECTIONS connections, made when they are needed. ``name``: the store's, without secrets."""
+
+    def __init__(self, pool: Any, name: str) -> None:
+        self._pool = pool
+        self.name = name
+
+    @classmethod
+    async def open(cls, url: str, application: str, most: int = MOST_CONNECTIONS) -> PostgresPool:
+        """Connect once, so that a wrong URL is told of at once. ``application``: what the server lists us as.
+
+        Raises StoreError, without the URL's secrets.
+        """
+        name = store_name(url)
+        try:
+            import asyncpg
+        except ImportError:
+            raise StoreError(
+                f"store: {name} needs the driver asyncpg, which is not installed. "
+                "Run: pip install 'piapi-gateway[postgres]'"
+            ) from None
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=most,
+                timeout=CONNECT_WITHIN,
+                command_timeout=ANSWER_WITHIN,
+                max_inactive_connection_lifetime=300.0,
+                server_settings={"application_name": application, "timezone": "UTC"},
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+            raise StoreError(
+                f"store: {name} cannot be reached: {_plain(error)}. "
+                "Check that the server runs, the address, the user, the password and that the database exists."
+            ) from None  # what it was raised from may quote the URL
+        return cls(pool, name)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """A connection, for a moment. Raises StoreError if there is none, and for what fails on it; what its user
+        raises itself passes.
+        """
+        import asyncpg
+
+        try:
+            async with self._pool.acquire(timeout=WAIT_WITHIN) as connection:
+                yield connection
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise StoreError(f"{self.name} cannot be used: {_plain(error)}. Check the server and its log.") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """``connection``, in a transaction that is committed at the end, and rolled back by an error."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def close(self) -> None:
+        """Let go of all connections; one that does not answer is cut."""
+        try:
+            await asyncio.wait_for(self._pool.close(), CONNECT_WITHIN)
+        except TimeoutError:
+            self._pool.terminate()
+
+
+def _plain(error: BaseException) -> str:
+    """One line of what the server or the system said."""
+    said = " ".join(str(error).split())
+    return said or type(error).__name__
