@@ -132,9 +132,9 @@ time.sleep({{ int .Values.drain.delaySeconds }})
 while time.monotonic() < end:
     try:
         text = http.urlopen(ask, timeout=2).read().decode()
-    except ConnectionError:
-        break
-    except OSError:
+    except OSError as error:
+        if isinstance(getattr(error, "reason", error), ConnectionRefusedError):
+            break
         text = "gateway_requests_in_flight 1"
     if not sum(float(each) for each in re.findall(r"^gateway_requests_in_flight\S* (\S+)", text, re.M)):
         break
