@@ -106,8 +106,13 @@ async def serving(folder: Path) -> AsyncIterator[Process]:
 
 async def verify(folder: Path) -> tuple[int, str]:
     """``piapi-gateway ledger verify``: its exit code, and what it says."""
+    return await command(folder, "ledger", "verify")
+
+
+async def command(folder: Path, *words: str) -> tuple[int, str]:
+    """A command of ``piapi-gateway``: its exit code, and what it says."""
     process = await asyncio.create_subprocess_exec(
-        *_command("ledger", "verify", folder),
+        *_command(*words, folder),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         **_surroundings(folder),
