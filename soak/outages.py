@@ -1,4 +1,4 @@
-"""An engine of a fleet is gone for a while under load: what clients see, what the books say, and when it is as before."""
+"""An engine of a fleet is gone for a while under load: what clients see, what the books say, when it is as before."""
 
 from __future__ import annotations
 
