@@ -1,4 +1,4 @@
-"""A gateway dies, or an engine is gone: clients see only what they may send again, and the books are whole afterwards."""
+"""A gateway dies, or an engine is gone: clients see what they may send again, and the books are whole afterwards."""
 
 from __future__ import annotations
 
