@@ -65,7 +65,7 @@ def fleets(tmp_path: Path) -> Fleets:
     @asynccontextmanager
     async def start(keys: Iterable[Mapping[str, Any]] = (ANN,), **over: Any) -> AsyncIterator[Rig]:
         async with Sandbox(roles=("api", "proxy", "backup"), history=1_000_000) as sandbox, http_client() as client:
-            settings = {"admin": {"listen": "127.0.0.1:0", "key": ADMIN}, "key_pepper": "p" * 40, **over}
+            settings = {"admin": {"listen": "127.0.0.1:0", "key": ADMIN}, **over}
             async with fleet(tmp_path, sandbox, list(keys), **settings) as made:
                 yield Rig(made, sandbox, client, random.Random(1))
 

@@ -66,13 +66,13 @@ async def test_a_key_that_is_made_at_one_works_at_all_and_revoked_at_one_is_refu
     async with fleets() as rig:
         admin = rig.made[0].admin
         headers = {"authorization": f"Bearer {ADMIN}"}
-        made = await rig.client.post(f"{admin}/admin/keys", json={"name": "new"}, headers=headers)
+        made = await rig.client.post(f"{admin}/admin/v1/keys", json={"name": "new"}, headers=headers)
         assert made.status_code in (200, 201), made.text
         key = {"key": made.json()["key"]}
         await asyncio.sleep(KNOWN_WITHIN)
         for url in rig.made.urls:
             assert (await rig.chat(key, at=url)).status_code == 200
-        gone = await rig.client.delete(f"{admin}/admin/keys/new", headers=headers)
+        gone = await rig.client.delete(f"{admin}/admin/v1/keys/new", headers=headers)
         assert gone.status_code == 200, gone.text
         await asyncio.sleep(KNOWN_WITHIN)
         for url in rig.made.urls:
