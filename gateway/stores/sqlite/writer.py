@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from gateway.stores.records import ExchangeRecord, TaskRecord
 from gateway.stores.sqlite import inserts, schema
-from gateway.stores.sqlite.spill import Spill
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite.writer_jobs import WriterJob
 from gateway.stores.sqlite.written_log import WrittenLog
 

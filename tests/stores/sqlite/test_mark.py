@@ -13,7 +13,7 @@ import pytest
 
 from gateway.core.errors import GatewayError
 from gateway.stores.sqlite import inserts, ledger, schema, store
-from gateway.stores.sqlite.files import beside
+from gateway.stores.files import beside
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.mark import UNMARKED, read_mark, write_mark
 from gateway.stores.sqlite.queries import verify
