@@ -54,8 +54,9 @@ async def add_up(
 ) -> dict[Group, Sums]:
     """The sums of what came in during the pieces, by their label and the values of ``columns``.
 
-    ``columns``: out of key, team, model, upstream and price, as the roll-up has them. ``figures``: those of FIGURES, each
-    perhaps behind a certainty; the first one is ``requests``. Groups without a single request are left out.
+    ``columns``: out of key, team, model, upstream and price, as the roll-up has them. ``figures``: those of FIGURES,
+    each perhaps behind a certainty; the first one is ``requests``. Groups without a single request are left out.
+    In a transaction of the caller's.
     """
     rolled: list[Labelled] = []
     edges: list[Labelled] = []
