@@ -19,9 +19,10 @@ import orjson
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import read_at, reserve_room, sync_data, write_at
+from gateway.runtime.file_lock import lock
+from gateway.stores.files import beside, open_own
 from gateway.stores.records import ExchangeRecord
 from gateway.stores.settled_fields import settled_fields, settled_record
-from gateway.stores.files import beside, open_own
 
 ROOM = 4 * 1024 * 1024
 """Bytes reserved: some 7,000 settlements. More are written if the disk allows."""
@@ -115,6 +116,17 @@ class Spill:
             log.warning("%s could not be emptied and will be read in again: %s", self.path, error.strerror)
         else:
             self._end = 0
+
+    def lock(self) -> None:
+        """Have it for this process alone, until it is closed, where the file system can do that. Raises StoreError if
+        another process has it.
+        """
+        try:
+            lock(self._descriptor)
+        except BlockingIOError:
+            raise StoreError(f"{self.path} is in use by another process.") from None
+        except OSError as error:
+            log.warning("%s cannot be locked: %s", self.path, error.strerror)
 
     def close(self) -> None:
         os.close(self._descriptor)

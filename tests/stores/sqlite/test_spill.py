@@ -18,10 +18,10 @@ import pytest
 import gateway
 from gateway.core.errors import StoreError
 from gateway.stores.records import AttemptRecord, ExchangeRecord
+from gateway.stores.spill import ROOM, Spill
 from gateway.stores.sqlite import inserts, schema, writer
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
-from gateway.stores.spill import ROOM, Spill
 
 from .books import StoppedClock, child, intent, nothing_pending, rows, settlement, until
 
