@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.runtime.ports import Clock
 from gateway.stores.postgres.alerts import PostgresAlerts
 from gateway.stores.postgres.deliveries import PostgresDeliveries
+from gateway.stores.postgres.durations import PostgresDurations
 from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.migrating import migrate
@@ -39,6 +40,7 @@ class PostgresStore:
         self.response_places = PostgresResponsePlaces(pool)
         self.deliveries = PostgresDeliveries(pool)
         self.jobs = PostgresJobs(pool)
+        self.durations = PostgresDurations(pool)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:
