@@ -7,8 +7,10 @@ from pathlib import Path
 
 from gateway.runtime.ports import Clock
 from gateway.stores.postgres.alerts import PostgresAlerts
+from gateway.stores.postgres.balances import PostgresBalances
 from gateway.stores.postgres.deliveries import PostgresDeliveries
 from gateway.stores.postgres.durations import PostgresDurations
+from gateway.stores.postgres.folding import Folding
 from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.migrating import migrate
@@ -16,6 +18,7 @@ from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
 from gateway.stores.postgres.responses import PostgresResponses
 from gateway.stores.postgres.teams import PostgresTeams
+from gateway.stores.postgres.usage import PostgresUsage
 
 
 class PostgresStore:
@@ -41,6 +44,9 @@ class PostgresStore:
         self.deliveries = PostgresDeliveries(pool)
         self.jobs = PostgresJobs(pool)
         self.durations = PostgresDurations(pool)
+        self.usage = PostgresUsage(pool)
+        self.balances = PostgresBalances(pool)
+        self._folding = Folding(pool)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:
@@ -65,8 +71,10 @@ class PostgresStore:
         """Nothing to note: the server keeps its own."""
 
     async def watch(self) -> str:
-        """Nothing to watch: a server that is gone is met by what is written."""
+        """Nothing to watch: a server that is gone is met by what is written. Sums are folded from time to time."""
+        self._folding.begin_if_due()
         return ""
 
     async def close(self) -> None:
+        await self._folding.close()
         await self._pool.close()

@@ -50,8 +50,11 @@ ON_POSTGRES: set[str] = {
     # The suites that PostgreSQL passes, one a line.
     "test_deliveries",
     "test_durations",
+    "test_jobs",
+    "test_keys",
     "test_response_places",
     "test_responses",
+    "test_teams",
 }
 
 
