@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.runtime.ports import Clock
+from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
 
@@ -25,6 +26,7 @@ class PostgresStore:
         self.name = pool.name
         self.made = made
         self.booked_late = 0
+        self.gateways = PostgresGateways(pool)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:
