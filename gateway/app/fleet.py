@@ -106,7 +106,7 @@ class Fleet:
             services.log.info("gateway_taken_over", dead=dead)
 
     async def _settle(self, dead: str) -> None:
-        unknown = await self._store.ledger.settle_left(dead)
+        unknown = await self._store.ledger.settle_left([dead])
         if unknown:
             self._services.log.warning("ledger_recovered", unknown=unknown, advice="piapi-gateway ledger held")
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,11 @@ from gateway.stores.records import (
     UnknownExchange,
     prunable_before,
 )
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite import corrections, inserts, open_exchanges, pruning, queries, schema
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import file_state, read_mark
 from gateway.stores.sqlite.place import Place
-from gateway.stores.sqlite.spill import Spill
 from gateway.stores.sqlite.watched_mark import WatchedMark
 from gateway.stores.sqlite.writer import Batch, Waiter, Writer
 from gateway.stores.sqlite.writer_jobs import WriterJob
@@ -118,7 +118,7 @@ class SQLiteLedger:
         """Rows handed over and not yet committed."""
         return self._awaited + self._settling - self._writer.booked
 
-    async def settle_left(self, gateway_id: str) -> int:
+    async def settle_left(self, gateways: Collection[str]) -> int:
         """An earlier process's were settled when this one opened the store."""
         return 0
 
