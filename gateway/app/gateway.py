@@ -30,7 +30,7 @@ from gateway.app.paid_work import PaidWork
 from gateway.app.parts import Parts, open_parts
 from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
-from gateway.app.status import describe_gateway
+from gateway.app.status import describe_gateway, in_hand
 from gateway.app.store_care import start_care
 from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
 from gateway.billing.usage import parse_period, usage_rows
@@ -364,6 +364,10 @@ class Gateway:
         lists, off = self._model_lists.lists, self.config.off
         told = await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
         return {**told, "gateways": await self.fleet.describe()}
+
+    def in_hand(self) -> dict[str, Any]:
+        """What it has to do at this moment, as ``status.in_hand`` tells it."""
+        return in_hand(self.services, self._store, self._lag)
 
     def _not_ready(self) -> Sequence[str]:
         reasons = []
