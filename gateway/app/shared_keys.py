@@ -12,8 +12,7 @@ from gateway.core.errors import GatewayError, StoreError
 from gateway.exchange.services import Services
 from gateway.keys.keyring import Keyring
 from gateway.shared_state.base import Message
-from gateway.stores.base import Store
-from gateway.stores.key_records import StoredKey
+from gateway.stores.key_records import KeyReader, StoredKey
 
 LOOK_EVERY = 0.4
 """Seconds between two looks at the version; a change must be obeyed within a second."""
@@ -23,23 +22,22 @@ TOLD_FOR = 60.0
 
 
 class SharedKeys:
-    """The keys of the store, as others change them. ``start`` once."""
+    """The keys of a store that others change, too. ``start`` once."""
 
-    def __init__(self, services: Services, store: Store, keyring: Keyring) -> None:
+    def __init__(self, services: Services, keys: KeyReader, keyring: Keyring) -> None:
         self._services = services
-        self._keys = store.keys
+        self._keys = keys
         self._keyring = keyring
-        self._version = 0
         self._look = asyncio.Event()
         self._failing = False
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Follow changes from now on; those since the keys were read, too."""
+        self._keyring.on_own_change = self._tell
         self._services.shared.listen("keys", self._heard)
         self._services.tasks.spawn(self._watch(), "shared-keys")
 
-    def changed(self, key: StoredKey) -> None:
-        """A key was changed by this gateway: tell the others."""
+    def _tell(self, key: StoredKey) -> None:
         self._services.shared.keep("keys", key.name, {"key": key.name}, TOLD_FOR)
 
     def _heard(self, _: Message) -> None:
@@ -51,19 +49,17 @@ class SharedKeys:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._look.wait()
             except TimeoutError:
-                pass
+                pass  # it is time, then
             self._look.clear()
-            await self._take_over()
+            await self._follow()
 
-    async def _take_over(self) -> None:
+    async def _follow(self) -> None:
         """Take over what has changed since the last look. A store that is gone is asked again."""
         try:
-            version, changed = await self._keys.changed_since(self._version)
-            for key in changed:
-                await self._keyring.take_over(key)
-            self._version = version
-            self._failing = False
+            await self._keyring.follow(self._keys)
         except (StoreError, GatewayError) as trouble:
             if not self._failing:
                 self._services.log.warning("keys_not_read", problem=str(trouble))
             self._failing = True
+        else:
+            self._failing = False

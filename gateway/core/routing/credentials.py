@@ -282,7 +282,7 @@ class CredentialPool:
         if bad and state.whole is None and now < state.proved_at + PROVED_FOR:
             return "unknown"
         if bad:
-            found: Finding = "invalid" if reading.valid is False else "unfunded"
+            found: Literal["invalid", "unfunded"] = "invalid" if reading.valid is False else "unfunded"
             state.whole = confirmed(state.whole, found, now)
             self.on_pause(name, None, state.whole)
             return found
@@ -356,9 +356,7 @@ class CredentialPool:
             return Exhausted("busy", BUSY_AGAIN_IN)
         return None
 
-    def _succeeded(
-        self, name: str, state: _KeyState, model: str, asker: str, now: float, began: float | None
-    ) -> None:
+    def _succeeded(self, name: str, state: _KeyState, model: str, asker: str, now: float, began: float | None) -> None:
         state.refuted = 0
         if began is not None and began > state.proved_at:
             state.proved_at = began

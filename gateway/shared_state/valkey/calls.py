@@ -65,11 +65,8 @@ class Calls:
         self._slow: list[float] = []
         self._told: bool | None = None
         self.up = False
-
-    @property
-    def known_down(self) -> bool:
-        """Whether it was tried to reach the server, in vain."""
-        return self._told is False
+        self.tried = asyncio.Event()
+        """Set once it is known whether the server can be reached."""
 
     @property
     def usable(self) -> bool:
@@ -97,11 +94,6 @@ class Calls:
             self.up = False
             self._give_up_on_all()
             await self._line.close()
-
-    async def flush(self) -> None:
-        """Return once everything asked so far is answered, or is not going to be."""
-        while self.usable and (self._waiting or self._asked):
-            await asyncio.sleep(0.001)
 
     async def say(self, questions: Sequence[Question]) -> None:
         """Ask before anything else, from within ``greet``. Raises TROUBLES."""
@@ -218,6 +210,7 @@ class Calls:
 
     def _tell(self, *, up: bool, problem: str = "") -> None:
         self.up = up
+        self.tried.set()
         if self._told is not up:
             self._told = up
             self._on_change(up, problem)

@@ -67,7 +67,7 @@ class _FleetLease(Lease):
     server; -1: nowhere. ``owed``: how it is counted until the server is told of it; None if the server knows.
     """
 
-    __slots__ = ("grain", "key", "own", "owed", "place", "tokens")
+    __slots__ = ("grain", "key", "owed", "own", "place", "tokens")
 
     def __init__(self, key: VirtualKey, tokens: int, own: Lease, place: str, grain: int, owed: Lease | None) -> None:
         super().__init__(None, None, 0, parallel=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -112,7 +112,9 @@ class Source:
             options["ssl"] = True
         hosts = [place.rpartition(":") for place in places.split(",")]
         asking = {"socket_timeout": CONNECT_WITHIN, "socket_connect_timeout": CONNECT_WITHIN}
-        sentinel = Sentinel([(host, int(port)) for host, _, port in hosts], sentinel_kwargs=asking)
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            [(host, int(port)) for host, _, port in hosts], sentinel_kwargs=asking
+        )
         client: Redis = sentinel.master_for(service, **options)
         return client
 
@@ -143,9 +145,9 @@ class _OneServerLine:
 
     async def open(self) -> None:
         await self.close()
-        connection = self._pool.make_connection()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -194,8 +196,3 @@ class _ClusterLine:
 def unknown_script(answer: Any) -> bool:
     """Whether an answer says that the server does not know a script by its digest."""
     return isinstance(answer, NoScriptError)
-
-
-def refusals(answers: Iterable[Any]) -> list[Exception]:
-    """The answers that are the server's refusals."""
-    return [answer for answer in answers if isinstance(answer, Exception)]

@@ -75,7 +75,9 @@ class ValkeyState:
     def gateways(self) -> Sequence[str]:
         """The ids of the gateways that were alive when the server last said so; this one among them."""
         unknown = self.fleet_size() - len(self._gateways)
-        return self._gateways if unknown <= 0 else (*self._gateways, *(f"unknown {number}" for number in range(unknown)))
+        return (
+            self._gateways if unknown <= 0 else (*self._gateways, *(f"unknown {number}" for number in range(unknown)))
+        )
 
     async def start(self, within: float) -> None:
         """Reach the server; after ``within`` seconds, or once it is known not to be there, serve without it."""
@@ -86,10 +88,9 @@ class ValkeyState:
         ]
         try:
             async with asyncio.timeout(within):
-                while not self._calls.up and not self._calls.known_down:
-                    await asyncio.sleep(0.002)
+                await self._calls.tried.wait()
         except TimeoutError:
-            pass
+            pass  # it is told of once it is known
 
     def tell(self, topic: Topic, message: Message) -> None:
         self._news.tell(topic, message)
