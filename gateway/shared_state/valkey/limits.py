@@ -90,12 +90,16 @@ class _Admission(Question):
         outcome = self._limits.understand(self._key, self._tokens, self._place, answer)
         if not self.outcome.done():
             self.outcome.set_result(outcome)
-        elif isinstance(outcome, Lease):  # it was let in by this gateway meanwhile, or has left
+            return
+        self._limits.doubtful.pop(self._place, None)
+        if isinstance(outcome, Lease):  # it was let in by this gateway meanwhile, or has left
             self._limits.release(outcome, 0, asyncio.get_running_loop().time())
 
     def unanswered(self) -> None:
         if not self.outcome.done():
             self.outcome.set_result(None)
+            if self._key.parallel is not None:
+                self._limits.doubtful[self._place] = self._key.name
 
 
 class ValkeyLimits:
@@ -124,6 +128,8 @@ class ValkeyLimits:
         self._owed = KeyLimits(window)  # what the server has not been told of
         self._places: dict[str, set[str]] = {}  # by key: those that requests of ours have
         self._seen: dict[str, _Seen] = {}
+        self.doubtful: dict[str, str] = {}
+        """Places that may be held for requests which were let in otherwise, and their keys."""
         self._number = count()
 
     def admit(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal | None:
@@ -204,7 +210,17 @@ class ValkeyLimits:
     # What the server is told beside admissions
 
     def renewals(self) -> Iterator[Question]:
-        """Hold on to the places of the requests that run."""
+        """Hold on to the places of the requests that run, and to no others."""
+        yield from self._no_doubts()
+        self.doubtful.clear()
+        yield from self._held()
+
+    def _no_doubts(self) -> Iterator[Question]:
+        """A server that stood still may only now carry out what it was asked before."""
+        for place, key in self.doubtful.items():
+            yield Question(("ZREM", name_of(key, "places"), place))
+
+    def _held(self) -> Iterator[Question]:
         for key, places in self._places.items():
             yield Question(*run(script("renew"), (name_of(key, "places"),), (self.place_lasts, *places)))
 
@@ -217,7 +233,8 @@ class ValkeyLimits:
                 if ages:
                     pairs = [number for age, amount in ages for number in (round(age * 1000), amount)]
                     yield Question(*run(script("restore"), (name,), (*self.span, *pairs)))
-        yield from self.renewals()
+        yield from self._no_doubts()
+        yield from self._held()
 
     def farewell(self) -> Iterator[Question]:
         """Give back every place."""

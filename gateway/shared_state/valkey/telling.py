@@ -162,9 +162,12 @@ class News:
         if told["from"] == self._own_id:
             return id
         if id:
-            if version <= self._versions.get(id, 0) or id in self._telling:
-                if id in self._telling:
-                    self.version = -1  # which of the two is newer is known once ours is kept: read it then
+            if id in self._untold:
+                return id  # ours is told after it, and counts then
+            if id in self._telling:
+                self.version = -1  # which of the two is newer is known once ours is kept: read it then
+                return id
+            if version <= self._versions.get(id, 0):
                 return id
             self._versions[id] = version
         message = {**told["message"], "age": told["message"].get("age", 0.0) + age}
