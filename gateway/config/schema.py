@@ -282,7 +282,7 @@ class FileSection(Section):
     )
     shared_state: SharedState = Field(
         default="memory://",
-        description="Where limits and cooldowns are: in this process, or in Redis (6.2) or Valkey for several gateways.",
+        description="Where limits and cooldowns are kept: here, or, for several gateways, in Valkey or Redis (6.2).",
         examples=["redis://gateway:${VALKEY_PASSWORD}@valkey.internal:6379/0"],
     )
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(

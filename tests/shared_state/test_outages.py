@@ -14,7 +14,6 @@ from tests.engines import ValkeyServer
 from .fleets import Fleet, Member, eventually
 from .test_fleet import known, three
 
-
 RIGHTS = "~piapi-gateway:* &piapi-gateway:* -@all +@connection +@scripting +@pubsub +@hash +@sortedset +@string +time \
 +@keyspace -@dangerous"
 

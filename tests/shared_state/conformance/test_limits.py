@@ -8,8 +8,7 @@ import pytest
 
 from gateway.core.limits.key_limits import Lease
 from gateway.core.types import VirtualKey
-
-from ..fleets import GRAIN, WINDOW, Fleet, Member
+from tests.shared_state.fleets import GRAIN, WINDOW, Fleet, Member
 
 
 async def moment() -> None:

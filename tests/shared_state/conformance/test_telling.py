@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.shared_state.base import Message
-
-from ..fleets import Fleet
+from tests.shared_state.fleets import Fleet
 
 
 async def test_one_does_not_hear_what_it_tells(engine: Fleet) -> None:
