@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ from scripts.fleet.least_connections import balancing
 from tests.engines import PostgresServer, ValkeyServer
 from tests.engines.child import Child, free_port
 
-KEY = "gw-fleet"
+KEY = "gw-fleet-on-the-sandbox"
 """It opens a sandbox to programs of this machine, nothing else."""
 DRAIN = 5
 READY_WITHIN, CLOSED_WITHIN = 60.0, DRAIN + 10.0
+BAD_CONFIGURATION = 2  # the exit code
 RESTARTED_AFTER, ENGINE_GONE_FOR = 2.0, 15.0
 LOUD = "=" * 78
 SIMULATION = "A SIMULATION: the upstreams are the built-in SANDBOX. Nothing is bought."
@@ -61,6 +62,11 @@ class GatewayProcess:
         return self.child is not None and self.child.running
 
     @property
+    def refused(self) -> bool:
+        """Whether it ended because its configuration is none."""
+        return self.child is not None and self.child.process.poll() == BAD_CONFIGURATION
+
+    @property
     def pid(self) -> int:
         assert self.child is not None
         return self.child.process.pid
@@ -82,14 +88,15 @@ async def run(port: int, count: int) -> int:
         stack.push_async_callback(asyncio.to_thread, valkey.close)
         sandbox = await stack.enter_async_context(Sandbox(roles=("api", "proxy", "backup")))
         store = await asyncio.to_thread(postgres.new_database)
+        (folder / "images").mkdir(mode=0o700)
         gateways = [
             prepared(folder, number, settings(sandbox.urls, store, valkey.url, folder))
             for number in range(1, count + 1)
         ]
         say(f"starting {count} gateways …")
         await stack.enter_async_context(kept_running(gateways, {"PostgreSQL": postgres, "Valkey": valkey}))
-        async with asyncio.timeout(READY_WITHIN):
-            await asyncio.gather(*map(ready, gateways))
+        if not await all_ready(gateways, stopped):
+            return 0 if stopped.is_set() else 1
         front, kind = await stack.enter_async_context(balancer(folder, gateways, port))
         banner(front, kind, gateways, postgres, valkey)
         await stopped.wait()
@@ -194,19 +201,30 @@ def ended(gateway: GatewayProcess) -> None:
         gateway.child.kill()
 
 
-async def ready(gateway: GatewayProcess) -> None:
-    """Wait until it takes requests."""
-    while True:
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
-            well = b" 200 " in await reader.readline()
-            writer.close()
-            if well:
-                return
-        except OSError:
-            pass
+async def all_ready(gateways: Sequence[GatewayProcess], stopped: asyncio.Event) -> bool:
+    """Wait until all take requests. False if that is not to be: it takes long, they were refused, or it was stopped."""
+    until = time.monotonic() + READY_WITHIN
+    waiting = list(gateways)
+    while waiting and not stopped.is_set():
+        if any(gateway.refused for gateway in gateways) or time.monotonic() > until:
+            say("the gateways do not start: see above.")
+            await asyncio.sleep(0.5)  # for what they logged
+            return False
+        waiting = [gateway for gateway in waiting if not await is_ready(gateway)]
         await asyncio.sleep(0.1)
+    return not waiting
+
+
+async def is_ready(gateway: GatewayProcess) -> bool:
+    """Whether it takes requests."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    except OSError:
+        return False
+    writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+    with suppress(OSError):
+        return b" 200 " in await reader.readline()
+    return False
 
 
 @asynccontextmanager

@@ -200,8 +200,8 @@ ENGINES = (
     Panel(
         "timeseries",
         "Gateways, and the engines they reach",
-        "How many there are, how many can write their books, how many share limits and cooldowns. All three are one line "
-        "while all is well.",
+        "How many there are, how many can write their books, how many share limits and cooldowns. While all is well "
+        "these are one line.",
         [
             Query(f"count({select('gateway_build_info')})", "gateways"),
             Query(f"sum({STORE_UP})", "with the store"),
