@@ -1,0 +1,145 @@
+"""How many gateways, and where the next wall is: python -m bench.fleet [--costs PATH] [--seconds 5]
+
+An EXTRAPOLATION: a queueing model (``fleet_model.py``) with service times that were measured on one machine
+(``engine_costs.py``, kept in bench/results/fleet/, and the newest run of make bench). Nothing of this size was run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench import results
+from bench.fleet_model import Mix, Seen, Service, gateways_needed, most, simulate
+
+FOLDER = results.FOLDER / "fleet"
+HOURLY = (1_000, 100_000, 10_000_000)
+"""Requests an hour."""
+BUSY = 0.6
+"""What a gateway's core may be busy, so that there is room for the one that is gone."""
+TOO_SLOW = 0.05
+"""Seconds added to one request in a hundred, beyond which a part counts as a wall."""
+STATEMENTS = 3.0
+"""Round trips of a transaction: it is begun, its rows are written, it is committed."""
+
+QUICK = Mix(streams=0.0, whole=0.5)
+"""Requests that hold nobody's core for long: what is left is the engines."""
+
+
+def newest_costs(folder: Path = FOLDER) -> Path:
+    """The last that was kept. Raises FileNotFoundError."""
+    found = max(folder.glob("*.json"), default=None)
+    if found is None:
+        raise FileNotFoundError(f"nothing was measured into {folder}: python -m bench.engine_costs --json …")
+    return found
+
+
+def service(costs: Sequence[Mapping[str, Any]], chunk_us: float) -> Service:
+    """What was measured, as the model wants it. ``costs``: those of ``engine_costs``; ``chunk_us``: of one chunk.
+
+    PostgreSQL's CPU is told apart into that of a round trip and that of a row by the two loads: alone, a request has
+    round trips of its own; many at once share them. A request writes two rows, its intent and its settlement.
+    """
+    alone, together = (
+        next(one for one in costs if one["engine"].startswith("PostgreSQL") and (one["connections"] == 1) is single)
+        for single in (True, False)
+    )
+    trip = (alone["postgres_cpu"] - together["postgres_cpu"]) / (alone["trips"] - together["trips"])
+    row = (together["postgres_cpu"] - together["trips"] * trip) / 2
+    if trip <= 0 or row <= 0:
+        raise ValueError(f"these figures tell no round trip from a row: {trip:.0f} µs, {row:.0f} µs")
+    return Service(
+        request_cpu=together["gateway_cpu"] / 1e6,
+        chunk_cpu=chunk_us / 1e6,
+        batch_cpu=STATEMENTS * trip / 1e6,
+        row_cpu=row / 1e6,
+        valkey_cpu=together["valkey_cpu"] / 1e6,
+        statements_a_batch=STATEMENTS,
+    )
+
+
+def chunk_us() -> float:
+    """CPU of a chunk, of the newest run of make bench."""
+    path = results.newest()
+    if path is None:
+        raise FileNotFoundError("make bench-results was never kept")
+    told = json.loads(path.read_text(encoding="utf-8"))
+    row = next(row for row in told["rows"] if row["name"] == "chunk")
+    return float(row["servers"]["gateway"]["median"])
+
+
+def sizes(measured: Service, mix: Mix, seconds: float) -> list[tuple[int, int, Seen]]:
+    """Requests an hour, the gateways they need, and what the model sees of them."""
+    found = []
+    for hourly in HOURLY:
+        rate = hourly / 3600
+        count = gateways_needed(rate, mix, measured, BUSY)
+        enough = seconds if rate > 100 else 200 * seconds  # where few come, long enough to see some
+        seen = simulate(rate, count, mix, measured, seconds=enough, warm_up=mix.seconds_upstream * 1.5)
+        found.append((hourly, count, seen))
+    return found
+
+
+def walls(measured: Service, seconds: float, precise: float = 0.05) -> list[tuple[str, float]]:
+    """What gives way, and at how many requests a second: one core, PostgreSQL by its cores, one key's row, Valkey.
+
+    ``seconds``: of simulated time for each rate that is tried; ``precise``: to which share a rate is found.
+    """
+    free = replace(measured, request_cpu=1e-6)  # as if gateways were free: what is left is the engine
+
+    def at(given: Service, mix: Mix, gateways: int) -> float:
+        def holds(rate: float) -> bool:
+            seen = simulate(rate, gateways, mix, given, seconds=seconds, warm_up=min(0.5, seconds))
+            return seen.added_p99 < TOO_SLOW and seen.rate > 0.97 * rate
+
+        return most(holds, 50, 40_000, precise)
+
+    return [
+        ("one gateway's core, requests without chunks", at(measured, QUICK, 1)),
+        ("PostgreSQL of four cores", at(free, QUICK, 24)),
+        ("PostgreSQL of sixteen cores", at(replace(free, postgres_cores=16), QUICK, 24)),
+        (
+            "the row of one key's budget, from 24 gateways",
+            at(replace(free, postgres_cores=16), replace(QUICK, hot=1.0), 24),
+        ),
+        ("one Valkey", at(replace(free, batch_cpu=1e-6, row_cpu=1e-6), QUICK, 24)),
+    ]
+
+
+def text(found: Sequence[tuple[int, int, Seen]], limits: Sequence[tuple[str, float]]) -> str:
+    """Two tables in Markdown."""
+    rows = [
+        "| requests an hour | a second | gateways | their cores busy | in flight | added p50, p99 | PostgreSQL busy "
+        "(4 cores), statements a second | Valkey busy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {hourly:,} | {hourly / 3600:,.1f} | {count} | {seen.gateway_busy:.1%} | {seen.in_flight:,.0f} "
+        f"| {seen.added_p50 * 1000:.1f} ms, {seen.added_p99 * 1000:.1f} ms "
+        f"| {seen.postgres_busy:.1%}, {seen.statements:,.0f} | {seen.valkey_busy:.1%} |"
+        for hourly, count, seen in found
+    ]
+    rows += ["", "| what gives way | at requests a second |", "|---|---|"]
+    rows += [f"| {name} | {rate:,.0f} |" for name, rate in limits]
+    return "\n".join(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench.fleet", description="An extrapolation from one machine to a fleet.")
+    parser.add_argument("--costs", type=Path, help="figures of bench.engine_costs (default: the newest that were kept)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of simulated time at the highest rate (default 5)")
+    options = parser.parse_args(arguments)
+    path = options.costs or newest_costs()
+    measured = service(json.loads(path.read_text(encoding="utf-8"))["costs"], chunk_us())
+    print(f"EXTRAPOLATED by a model from {path.name}: {measured}\n")
+    print(text(sizes(measured, Mix(), options.seconds), walls(measured, 3.0)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
