@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench.engine_costs import Costs, table
-from bench.fleet import chunk_us, newest_costs, service, sizes, text, walls
+from bench.fleet import QUICK, chunk_us, newest_costs, service, sizes, text, wall
 from bench.fleet_model import Mix, Service, cores_needed, gateways_needed, most, simulate
 
 NOTHING = 1e-9
@@ -113,8 +113,8 @@ def test_what_was_kept_makes_the_tables_of_the_page() -> None:
     assert table([Costs(**one) for one in kept["costs"]]).count("PostgreSQL, Valkey, ") == 2
 
 
-def test_walls_are_found_where_the_engines_end() -> None:
-    found = dict(walls(SERVICE, 0.2, precise=0.2))
-    assert found["one gateway's core, requests without chunks"] < 1 / SERVICE.request_cpu
-    assert found["PostgreSQL of sixteen cores"] > found["the row of one key's budget, from 24 gateways"]
-    assert found["one Valkey"] < 1.5 / SERVICE.valkey_cpu
+def test_walls_are_found_where_cores_and_engines_end() -> None:
+    core = wall(SERVICE, QUICK, 1, seconds=2, precise=0.1)
+    assert 0.85 / SERVICE.request_cpu < core < 1.1 / SERVICE.request_cpu
+    engines = replace(SERVICE, request_cpu=1e-6, valkey_cpu=0.001)
+    assert wall(engines, QUICK, 4, seconds=2, precise=0.1) == pytest.approx(1000, rel=0.15)
