@@ -10,7 +10,7 @@ import asyncio
 import logging
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.core import errors
 from gateway.stores.postgres import inserts
@@ -27,15 +27,13 @@ from gateway.stores.postgres.months import Months
 from gateway.stores.records import ExchangeRecord
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 TRIES = 5
 """Of a transaction that others are in the way of."""
 
 Admit = Callable[["Connection", Sequence[ExchangeRecord]], Awaitable[Mapping[str, Exception]]]
-"""Asks the budgets of these, in their transaction; the ids of those that are refused, and what their callers are told."""
+"""Asks the budgets of these, in their transaction; the ids of those that are refused, with what each caller is told."""
 
 log = logging.getLogger("gateway.stores")
 
@@ -115,7 +113,7 @@ class IntentWriter:
     async def _write(self, batch: list[tuple[ExchangeRecord, Future[None]]]) -> None:
         if not batch:
             return
-        self.under_way = {intent.id for intent, _ in batch}
+        self.under_way.update(intent.id for intent, _ in batch)
         try:
             for _ in range(TRIES):
                 try:

@@ -1,8 +1,8 @@
 """The ledger in a PostgreSQL database that several gateways share.
 
 Intents are committed by ``intents.py``, settlements by ``settlements.py``, each on a connection of its own; the rest
-takes one of the pool's. What the server cannot take of settlements lies in a spill file of this gateway's (``spills.py``),
-which it books itself when the server is back, or else any gateway that sees the file.
+takes one of the pool's. What the server cannot take of settlements lies in a spill file of this gateway's
+(``spills.py``), which it books itself when the server is back, or else any gateway that sees the file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.core import errors
 from gateway.core.errors import OperatorError, StoreError
@@ -40,9 +40,7 @@ from gateway.stores.records import (
 )
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 T = TypeVar("T")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import StoreError
 from gateway.stores.postgres import inserts
@@ -14,11 +13,6 @@ from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.settlements import Claims, Prices, book_with_claims, numbers_of
 from gateway.stores.postgres.spills import left_spill, spills_in
 from gateway.stores.records import ExchangeRecord
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
 
 MOST_AT_ONCE = 1_000
 """Open requests settled in one transaction."""
@@ -79,13 +73,14 @@ class Left:
     async def _book(self, settlements: Sequence[ExchangeRecord]) -> int:
         """Book them, each id once; those that fit no row are set aside."""
         once = list({one.id: one for one in reversed(settlements)}.values())
+        misfits: tuple[type[Exception], ...] = (StoreError, *inserts.unfit())
         try:
             prices = await numbers_of(self._prices, once)
             async with self._pool.transaction() as connection:
                 return len(await book_with_claims(connection, once, prices, self._gateway, self._claims))
-        except (StoreError, *inserts.unfit()) as error:
+        except misfits as error:
             problem = error.__cause__ if isinstance(error, StoreError) else error
-            if not isinstance(problem, inserts.unfit()):
+            if problem is None or not isinstance(problem, inserts.unfit()):
                 raise
             if len(once) > 1:
                 return sum([await self._book([settlement]) for settlement in once])

@@ -7,13 +7,13 @@ from asyncio import CancelledError
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import StoreError
 from gateway.stores.postgres.pool import PostgresPool
 
 if TYPE_CHECKING:
-    import asyncpg
+    from gateway.stores.postgres.pool import Connection
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
@@ -52,7 +52,7 @@ def plain(error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def whole(connection: asyncpg.Connection[Any]) -> AsyncIterator[None]:
+async def whole(connection: Connection) -> AsyncIterator[None]:
     """A transaction, committed at the end. One that took too long, or was cancelled, ends with its connection: to roll
     back would wait for the same server.
     """
@@ -103,17 +103,17 @@ class Link:
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: Connection | None = None
         self._deferred: bool | None = None
 
-    async def connection(self) -> asyncpg.Connection[Any]:
+    async def connection(self) -> Connection:
         """The connection; raises ``engine_errors`` if there is none to be had."""
         if self._connection is None or self._connection.is_closed():
             self._deferred = None
             self._connection = await self._pool.connect(CONNECT_SECONDS, ANSWER_SECONDS)
         return self._connection
 
-    async def synced(self, synced: bool) -> asyncpg.Connection[Any]:
+    async def synced(self, synced: bool) -> Connection:
         """The connection, whose commits are on the server's disk when they return, or, if not ``synced``, within the
         second after: they survive this process then, not a crash of the server.
         """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gateway.core.errors import StoreError
 from gateway.stores.postgres.place import store_name
 
 if TYPE_CHECKING:
     import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
 
 MOST_CONNECTIONS = 8
 """A gateway's: a fleet of twenty stays below the 200 that a small server is given."""
@@ -63,8 +65,8 @@ class PostgresPool:
                 "Check that the server runs, the address, the user, the password and that the database exists."
             ) from None  # what it was raised from may quote the URL
 
-        def connect(within: float, answer_within: float) -> Awaitable[Any]:
-            return asyncpg.connect(url, timeout=within, command_timeout=answer_within, server_settings=settings)
+        async def connect(within: float, answer_within: float) -> Any:
+            return await asyncpg.connect(url, timeout=within, command_timeout=answer_within, server_settings=settings)
 
         return cls(pool, name, connect)
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import StoreError
 from gateway.runtime.tasks import TrackedTasks
@@ -29,9 +29,7 @@ from gateway.stores.records import BookedPrice, ExchangeRecord
 from gateway.stores.spill import Spill
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 GATHER_SECONDS = 0.025
 """How long settlements gather. A killed process leaves at most these, and those on their way, as unknown."""
@@ -215,7 +213,10 @@ class SettlementWriter:
     async def _spill_owed(self) -> None:
         """Put on the disk, outside of the store, what is owed and not there yet."""
         unsafe = [one for id, one in self._owed.items() if id not in self._kept]
-        if unsafe and await asyncio.to_thread(self._spill.append, unsafe):
+        if not unsafe:
+            return
+        written: bool = await asyncio.to_thread(self._spill.append, unsafe)
+        if written:
             self._kept.update(one.id for one in unsafe if one.id in self._owed)
 
     def _tidy(self) -> None:

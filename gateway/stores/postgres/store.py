@@ -81,7 +81,7 @@ class PostgresStore:
             log.warning("the store could not be looked after: %s", error)
 
     async def watch(self) -> str:
-        """Why no requests are taken, as the server is gone or fails; empty if they are. Sums are folded from time to time."""
+        """Why no requests are taken, as the server is gone or fails; empty if they are. Folds sums now and then."""
         self._folding.begin_if_due()
         return self.ledger.finding
 
