@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,6 +48,11 @@ T = TypeVar("T")
 MAX_WAITING = 1_000
 """Intents that may wait for their commit; one more is refused."""
 
+SWEEP_AFTER = 10.0
+"""Seconds after the server is back, and of a row that is swept: longer than a statement may take on the server."""
+
+_OWN = "SELECT id, at_ns FROM open_intents WHERE gateway = $1 AND at_ns <= $2"
+
 _FIND_TASK = """
 SELECT task_id, upstream, credential, exchange, key, model, at_ns FROM tasks WHERE task_id = $1
 ORDER BY at_ns DESC, number DESC LIMIT 1
@@ -73,6 +79,7 @@ class PostgresLedger:
     def __init__(self, pool: PostgresPool, clock: Clock, gateway: str, folder: Path) -> None:
         self.recovered = self.booked_late = 0
         self._pool = pool
+        self._gateway = gateway
         self._clock = clock
         self._prices = BookedPrices(pool)
         self._months = Months()
@@ -80,7 +87,7 @@ class PostgresLedger:
         self._left = Left(pool, folder, gateway, self._prices.numbers, _no_claims)
         self._spill = open_spill(folder, gateway)
         self._intents = IntentWriter(
-            Link(pool), self._health, self._months, gateway, _admit_all, self._withdraw, self._acknowledged
+            Link(pool, self._lost), self._health, self._months, gateway, _admit_all, self._withdraw, self._acknowledged
         )
         self._settlements = SettlementWriter(
             Link(pool), self._health, self._spill, gateway, self._prices.numbers, _no_claims, self._intents.under_way
@@ -241,6 +248,18 @@ class PostgresLedger:
             await self._months.make_ahead(connection, now_ns)
         await self._left.book_spilled()
         await self._left.settle_of_the_gone(now_ns)
+        await self.sweep(SWEEP_AFTER)
+
+    async def sweep(self, older: float) -> None:
+        """Release what is open in the books of this gateway, and no request of it: the server did what had been given
+        up. ``older``: seconds that such a row must be. Raises StoreError.
+        """
+        before_ns = self._clock.wall_ns() - int(older * 1e9)
+        async with self._pool.connection() as connection:
+            found = await connection.fetch(_OWN, self._gateway, before_ns)
+        for row in found:
+            if row["id"] not in self._open:
+                self._withdraw(ExchangeRecord(row["id"], row["at_ns"]))
 
     async def close(self) -> None:
         """Commit what is pending, end the writers, let go of the spill file. A second call does nothing."""
@@ -276,8 +295,22 @@ class PostgresLedger:
     def _acknowledged(self) -> None:
         self._settlements.look_again()
 
+    def _lost(self) -> None:
+        if not self._closed:
+            self._health.failed(ConnectionError("the server has closed the connection"))
+
     def _health_changed(self, usable: bool) -> None:
-        self._intents.wake()
+        if not usable:
+            self._intents.wake()
+            return
+        self._tasks.spawn(self._after_outage(), "looking after an outage")
+
+    async def _after_outage(self) -> None:
+        """The server may still have done what we gave up meanwhile."""
+        await self._pool.expire()
+        await asyncio.sleep(SWEEP_AFTER)
+        with suppress(StoreError):
+            await self.sweep(SWEEP_AFTER)
 
     async def _read(self, query: Callable[[Connection], Awaitable[T]], what: str) -> T:
         try:

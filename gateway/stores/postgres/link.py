@@ -99,10 +99,11 @@ class Health:
 
 
 class Link:
-    """One connection, of one user at a time."""
+    """One connection, of one user at a time. ``lost``: is called when it is closed by the other side, at once."""
 
-    def __init__(self, pool: PostgresPool) -> None:
+    def __init__(self, pool: PostgresPool, lost: Callable[[], None] = lambda: None) -> None:
         self._pool = pool
+        self._lost = lost
         self._connection: Connection | None = None
         self._deferred: bool | None = None
 
@@ -111,6 +112,7 @@ class Link:
         if self._connection is None or self._connection.is_closed():
             self._deferred = None
             self._connection = await self._pool.connect(CONNECT_SECONDS, ANSWER_SECONDS)
+            self._connection.add_termination_listener(self._terminated)
         return self._connection
 
     async def synced(self, synced: bool) -> Connection:
@@ -125,13 +127,17 @@ class Link:
 
     def drop(self) -> None:
         """Forget the connection, whatever it is doing."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        dropped, self._connection = self._connection, None
+        if dropped is not None:
+            dropped.terminate()
+
+    def _terminated(self, connection: Connection) -> None:
+        if connection is self._connection:
+            self._lost()
 
     async def close(self) -> None:
         """Say goodbye, if that is quick."""
-        if self._connection is not None:
+        closing, self._connection = self._connection, None
+        if closing is not None:
             with suppress(*engine_errors()):
-                await self._connection.close(timeout=CONNECT_SECONDS)
-            self.drop()
+                await closing.close(timeout=CONNECT_SECONDS)

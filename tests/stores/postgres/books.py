@@ -54,19 +54,18 @@ async def refused(ledger: PostgresLedger, intended: ExchangeRecord) -> bool:
     try:
         await ledger.reserve(intended)
     except GatewayFault as error:
-        assert (error.status, error.code) == (503, "ledger_unavailable")
-        assert error.retry_after
-        return True
+        return (error.status, error.code, bool(error.retry_after)) == (503, "ledger_unavailable", True)
     return False
 
 
-async def known_in(url: str, gateway: str) -> None:
+async def known_in(url: str, gateway: str, host: str = "another") -> None:
     """Have a gateway stand among those that share the store, as one that serves does."""
     await rows(
         url,
-        "INSERT INTO gateways (id, started_at_ns, seen_at, version, hostname, pid, main_url, admin_url, in_flight, sees) "
-        "VALUES ($1, 0, now(), '', 'another', 1, '', '', 0, '{}')",
+        "INSERT INTO gateways (id, started_at_ns, seen_at, version, hostname, pid, main_url, admin_url, in_flight, "
+        "sees) VALUES ($1, 0, now(), '', $2, 1, '', '', 0, '{}')",
         gateway,
+        host,
     )
 
 
@@ -79,7 +78,7 @@ def spilled(folder: Path) -> str:
 
 def child(script: str, *arguments: str) -> subprocess.Popen[bytes]:
     """A process of its own that runs ``script``."""
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 async def quickly(true: Any, seconds: float = 20.0) -> None:

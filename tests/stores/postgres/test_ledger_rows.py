@@ -164,7 +164,9 @@ async def test_more_settlements_than_one_statement_takes(ledger: PostgresLedger,
 
 
 async def test_more_than_may_wait_are_refused_at_once(ledger: PostgresLedger) -> None:
-    waiting = [asyncio.ensure_future(refused(ledger, intent(f"{number:05}"))) for number in range(1_200)]
+    waiting = [
+        asyncio.get_running_loop().create_task(refused(ledger, intent(f"{number:05}"))) for number in range(1_200)
+    ]
     assert sum(await asyncio.gather(*waiting)) == 200
 
 
@@ -180,7 +182,7 @@ async def test_a_settlement_waits_for_its_intent_whose_caller_has_left(
         await real(*arguments)
 
     monkeypatch.setattr(inserts, "insert_intents", slow)
-    waiting = asyncio.ensure_future(ledger.reserve(intent("a")))
+    waiting = asyncio.get_running_loop().create_task(ledger.reserve(intent("a")))
     await under_way.wait()
     waiting.cancel()
     ledger.settle(released("a"))
@@ -195,7 +197,7 @@ async def test_a_settlement_waits_for_its_intent_whose_caller_has_left(
 async def test_cancelled_before_it_was_on_its_way_an_intent_is_not_written(
     ledger: PostgresLedger, postgres_url: str
 ) -> None:
-    waiting = asyncio.ensure_future(ledger.reserve(intent("a")))
+    waiting = asyncio.get_running_loop().create_task(ledger.reserve(intent("a")))
     await asyncio.sleep(0)
     waiting.cancel()
     ledger.settle(released("a"))
@@ -241,7 +243,8 @@ async def test_many_gateways_make_a_month_at_once(postgres_url: str, tmp_path: P
             for name, ledger in (("one", one), ("two", two))
             for number in range(10)
         ))  # fmt: skip
-        assert one.usable() and two.usable()
+        assert one.usable()
+        assert two.usable()
     assert await rows(postgres_url, "SELECT count(*) FROM intents") == [20]
 
 
