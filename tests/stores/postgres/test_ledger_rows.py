@@ -17,7 +17,7 @@ from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.records import BookedPrice, Correction
 from tests.stores.makers import nothing_pending, task
 
-from .books import NOW, books, intent, refused, released, rows, settlement, until
+from .ledgers import NOW, books, intent, refused, released, rows, settlement, until
 
 DAY = 24 * 3600 * 1_000_000_000
 

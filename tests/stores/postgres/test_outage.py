@@ -18,7 +18,7 @@ from gateway.stores.postgres import link, settlements
 from tests.engines import PostgresServer
 from tests.stores.makers import nothing_pending, task
 
-from .books import NOW, books, child, intent, open_books, refused, rows, settlement, spilled, until
+from .ledgers import NOW, books, child, intent, open_books, refused, rows, settlement, spilled, until
 
 BACK_WITHIN = 2.0
 """Seconds from the server's return until requests are served."""
@@ -194,7 +194,7 @@ async def test_closing_over_a_server_that_is_gone_leaves_settlements_to_the_next
 LEAVING_A_SPILL = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tests.stores.postgres.books import intent, open_books, settlement, spilled, until
+from tests.stores.postgres.ledgers import intent, open_books, settlement, spilled, until
 
 async def main():
     url, folder, server = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
