@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -175,7 +176,7 @@ async def test_the_file_of_a_gateway_that_lives_on_another_machine_is_left_alone
     async with books(postgres_url, tmp_path, "gw_first"):
         await known_in(postgres_url, "gw_far", "another-machine")
         await known_in(postgres_url, "gw_near", "")
-        await rows(postgres_url, "UPDATE gateways SET hostname = $1 WHERE id = 'gw_near'", _hostname())
+        await rows(postgres_url, "UPDATE gateways SET hostname = $1 WHERE id = 'gw_near'", gethostname())
         far = left_by(tmp_path, "gw_far", settlement("far", charged=7))
         near = left_by(tmp_path, "gw_near", settlement("near", charged=7))
         store = await open_books(postgres_url, tmp_path, "gw_two")
@@ -222,9 +223,3 @@ async def test_many_settlements_are_spilled_and_booked(postgres_url: str, tmp_pa
     assert store.booked_late == count
     assert await rows(postgres_url, "SELECT count(*), sum(charged) FROM settlements") == [(count, count)]
     await store.close()
-
-
-def _hostname() -> str:
-    import socket
-
-    return socket.gethostname()
