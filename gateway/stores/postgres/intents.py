@@ -135,6 +135,8 @@ class IntentWriter:
             for intent, waiter in batch:
                 _answer(waiter, refused.get(intent.id))
         finally:
+            for _, waiter in batch:
+                _answer(waiter, errors.ledger_unavailable())  # those a mistake of ours has left without an answer
             self.under_way.clear()
             self._acknowledged()
 

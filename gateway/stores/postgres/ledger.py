@@ -23,7 +23,7 @@ from gateway.stores.postgres.audit import append
 from gateway.stores.postgres.booked_prices import BookedPrices
 from gateway.stores.postgres.intents import IntentWriter
 from gateway.stores.postgres.left import Left
-from gateway.stores.postgres.link import Health, Link
+from gateway.stores.postgres.link import RETRY_SECONDS, Health, Link
 from gateway.stores.postgres.months import Months
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.rollup import snapshot
@@ -50,6 +50,8 @@ MAX_WAITING = 1_000
 
 SWEEP_AFTER = 10.0
 """Seconds after the server is back, and of a row that is swept: longer than a statement may take on the server."""
+
+_INTENTS, _SETTLEMENTS = "intents", "settlements"
 
 _OWN = "SELECT id, at_ns FROM open_intents WHERE gateway = $1 AND at_ns <= $2"
 
@@ -92,8 +94,8 @@ class PostgresLedger:
         self._settlements = SettlementWriter(
             Link(pool), self._health, self._spill, gateway, self._prices.numbers, _no_claims, self._intents.under_way
         )
-        self._tasks = TrackedTasks(_failed)
-        self._writing: list[asyncio.Task[None]] = []
+        self._tasks = TrackedTasks(self._failed)
+        self._writing: dict[str, asyncio.Task[None]] = {}
         self._open: set[str] = set()
         self._closed = False
 
@@ -112,10 +114,8 @@ class PostgresLedger:
         except BaseException:
             remove_spill(ledger._spill)
             raise
-        ledger._writing = [
-            ledger._tasks.spawn(ledger._intents.run(), "intents"),
-            ledger._tasks.spawn(ledger._settlements.run(), "settlements"),
-        ]
+        ledger._begin(_INTENTS)
+        ledger._begin(_SETTLEMENTS)
         return ledger
 
     @property
@@ -269,10 +269,26 @@ class PostgresLedger:
         self._intents.end()
         self._settlements.end()
         try:
-            await asyncio.gather(*map(asyncio.shield, self._writing), return_exceptions=True)
+            await asyncio.gather(*map(asyncio.shield, self._writing.values()), return_exceptions=True)
         finally:
             await self._tasks.cancel_all()
+            await self._settlements.finish()
             remove_spill(self._spill)
+
+    def _begin(self, name: str) -> None:
+        writer = self._intents if name == _INTENTS else self._settlements
+        self._writing[name] = self._tasks.spawn(writer.run(), name)
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        """A mistake of ours: what was being written is tried again, or was refused."""
+        log.critical("writing %s failed by a mistake: %r", name, error)
+        self._health.failed(error)
+        if name in self._writing and not self._closed:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_again, name)
+
+    def _begin_again(self, name: str) -> None:
+        if not self._closed:
+            self._begin(name)
 
     def _withdraw(self, intent: ExchangeRecord) -> None:
         """It was refused, and may be in the books all the same: there it is released then."""
@@ -327,7 +343,3 @@ class PostgresLedger:
         except StoreError as error:
             log.error("%s: %s", failure, error)
             raise errors.ledger_unavailable() from error
-
-
-def _failed(name: str, error: BaseException) -> None:
-    log.critical("the writer of %s ended by a mistake: %r", name, error)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import StoreError
-from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.pool import PostgresPool, driver_errors
 
 if TYPE_CHECKING:
     from gateway.stores.postgres.pool import Connection
@@ -33,9 +33,7 @@ log = logging.getLogger("gateway.stores")
 @cache
 def engine_errors() -> tuple[type[Exception], ...]:
     """What writing may raise where the store is at fault, or the way to it."""
-    import asyncpg
-
-    return (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, StoreError)
+    return (*driver_errors(), StoreError)
 
 
 @cache
@@ -48,6 +46,10 @@ def passing_errors() -> tuple[type[Exception], ...]:
 
 def plain(error: BaseException) -> str:
     """One line of what the server or the system said."""
+    import asyncpg
+
+    if isinstance(error, asyncpg.InternalClientError):  # about the driver's own state
+        return "the server has closed the connection"
     return " ".join(str(error).split()) or type(error).__name__
 
 

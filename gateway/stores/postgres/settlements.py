@@ -114,22 +114,23 @@ class SettlementWriter:
         self._wake.set()
 
     async def run(self) -> None:
-        """Write until the end; what is left then stays in the spill file."""
-        try:
-            while self._until is None:
-                await self._wake.wait()
-                await self._gather()
-                self._wake.clear()
-                while (ready := self._take()) and not self._gives_up():
-                    if not await self._write_watched(ready):
-                        await asyncio.sleep(RETRY_SECONDS)
-                self._tidy()
-        finally:
-            self._ended = True
-            await self._spill_owed()
-            _log_spilled([self._owed.pop(id) for id in self._kept], self._spill)
-            _log_unbooked(list(self._owed.values()))
-            await self._link.close()
+        """Write until the end."""
+        while self._until is None:
+            await self._wake.wait()
+            await self._gather()
+            self._wake.clear()
+            while (ready := self._take()) and not self._gives_up():
+                if not await self._write_watched(ready):
+                    await asyncio.sleep(RETRY_SECONDS)
+            self._tidy()
+
+    async def finish(self) -> None:
+        """After ``run``: leave to the spill file what is not written."""
+        self._ended = True
+        await self._spill_owed()
+        _log_spilled([self._owed.pop(id) for id in self._kept], self._spill)
+        _log_unbooked(list(self._owed.values()))
+        await self._link.close()
 
     async def _gather(self) -> None:
         with suppress(TimeoutError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.core.errors import GatewayFault
+from gateway.core.errors import GatewayFault, StoreError
 from gateway.stores.postgres import inserts, settlements
 from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.records import BookedPrice, Correction
 from tests.stores.makers import nothing_pending, task
 
-from .ledgers import NOW, books, intent, refused, released, rows, settlement, until
+from .ledgers import NOW, books, intent, open_books, refused, released, rows, settlement, until
 
 DAY = 24 * 3600 * 1_000_000_000
 
@@ -310,3 +311,40 @@ async def test_a_ledger_that_was_closed_takes_nothing(postgres_url: str, tmp_pat
     ledger.settle(settlement("a"))
     assert "not booked, and unknown from the next start on" in caplog.text
     await until(lambda: not list((tmp_path / "spill").iterdir()))
+
+
+async def test_the_folder_of_spill_files_and_the_one_around_it_are_private(postgres_url: str, tmp_path: Path) -> None:
+    async with books(postgres_url, tmp_path / "images"):
+        for folder in (tmp_path / "images", tmp_path / "images" / "spill"):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        [file] = (tmp_path / "images" / "spill").iterdir()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(postgres_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be made: .*give images\.dir a place that can be written"):
+        await open_books(postgres_url, tmp_path / "file")
+
+
+async def test_a_mistake_while_writing_refuses_what_it_met_and_is_got_over(
+    ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    real = inserts.insert_intents
+
+    async def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(inserts, "insert_intents", broken)
+    assert await refused(ledger, intent("a"))
+    await until(lambda: not ledger.usable())
+    monkeypatch.setattr(inserts, "insert_intents", real)
+    await until(ledger.usable)
+    await ledger.reserve(intent("b"))
+
+    monkeypatch.setattr(settlements, "numbers_of", broken)
+    ledger.settle(settlement("b"))
+    await until(lambda: not ledger.usable())
+    monkeypatch.undo()
+    await nothing_pending(ledger)
+    assert caplog.text.count("failed by a mistake") >= 2
