@@ -115,6 +115,7 @@ class SettlementWriter:
 
     async def run(self) -> None:
         """Write until the end."""
+        self.look_again()
         while self._until is None:
             await self._wake.wait()
             await self._gather()
