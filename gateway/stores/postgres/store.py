@@ -11,6 +11,7 @@ from gateway.runtime.ports import Clock
 from gateway.stores.postgres.alerts import PostgresAlerts
 from gateway.stores.postgres.balances import PostgresBalances
 from gateway.stores.postgres.deliveries import PostgresDeliveries
+from gateway.stores.postgres.durations import PostgresDurations
 from gateway.stores.postgres.folding import Folding
 from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
@@ -48,6 +49,7 @@ class PostgresStore:
         self.response_places = PostgresResponsePlaces(pool)
         self.deliveries = PostgresDeliveries(pool)
         self.jobs = PostgresJobs(pool)
+        self.durations = PostgresDurations(pool)
         self.usage = PostgresUsage(pool)
         self.balances = PostgresBalances(pool)
         self._folding = Folding(pool)

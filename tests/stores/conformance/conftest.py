@@ -54,9 +54,13 @@ ON_POSTGRES: set[str] = {
     "test_balances",
     "test_usage",
     "test_deliveries",
+    "test_durations",
+    "test_jobs",
+    "test_keys",
     "test_ledger",
     "test_response_places",
     "test_responses",
+    "test_teams",
 }
 
 
