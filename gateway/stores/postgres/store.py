@@ -42,7 +42,6 @@ class PostgresStore:
         self.ledger = ledger
         self.recovered = ledger.recovered
         self.booked_late = ledger.booked_late
-        self.usage = PostgresUsage(pool)
         self.keys = PostgresKeys(pool)
         self.teams = PostgresTeams(pool)
         self.alerts = PostgresAlerts(pool, gateway_id)
