@@ -6,8 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.runtime.ports import Clock
+from gateway.stores.postgres.alerts import PostgresAlerts
+from gateway.stores.postgres.deliveries import PostgresDeliveries
+from gateway.stores.postgres.jobs import PostgresJobs
+from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.response_places import PostgresResponsePlaces
+from gateway.stores.postgres.responses import PostgresResponses
+from gateway.stores.postgres.teams import PostgresTeams
 
 
 class PostgresStore:
@@ -25,6 +32,13 @@ class PostgresStore:
         self.name = pool.name
         self.made = made
         self.booked_late = 0
+        self.keys = PostgresKeys(pool)
+        self.teams = PostgresTeams(pool)
+        self.alerts = PostgresAlerts(pool, gateway_id)
+        self.responses = PostgresResponses(pool)
+        self.response_places = PostgresResponsePlaces(pool)
+        self.deliveries = PostgresDeliveries(pool)
+        self.jobs = PostgresJobs(pool)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:
