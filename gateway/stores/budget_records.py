@@ -41,11 +41,11 @@ class BudgetRecords(Protocol):
     All methods raise errors.ledger_unavailable() if the store cannot be used.
     """
 
-    async def prepare(self, wanted: Sequence[Claim], counts: Counts, now_ns: int, *, anew: bool = False) -> None:
+    async def prepare(self, wanted: Sequence[Claim], counts: Counts, now_ns: int) -> None:
         """Return once these budgets are counted, beginning with what the books have for their periods.
 
-        ``anew``: those of a key by model begin with the books again, also if they are counted: none has counted them
-        while they were no budgets. Others are left as they are.
+        What is counted already is left as it is, but for a key's budgets by model, which begin with the books again: a
+        gateway that did not know of such a budget has not counted on it.
         """
         ...
 

@@ -47,7 +47,14 @@ class ClaimRefused(LimitError):
     """
 
     def __init__(
-        self, claim: Claim, asked: int | None, *, charged: int = 0, reserved: int = 0, held: int = 0, missing: bool = False
+        self,
+        claim: Claim,
+        asked: int | None,
+        *,
+        charged: int = 0,
+        reserved: int = 0,
+        held: int = 0,
+        missing: bool = False,
     ) -> None:
         super().__init__(429, "insufficient_quota", "insufficient_quota", "The budget has no room for this request.")
         self.claim = claim

@@ -99,7 +99,7 @@ class PostgresBudgets:
         self._pool = pool
         self._looked: datetime | None = None
 
-    async def prepare(self, wanted: Sequence[Claim], counts: Counts, now_ns: int, *, anew: bool = False) -> None:
+    async def prepare(self, wanted: Sequence[Claim], counts: Counts, now_ns: int) -> None:
         """See BudgetRecords. What is admitted and settled meanwhile waits only while rows are made, not while the books
         are added up: those are read as they were at that moment, and what comes later is counted as it comes.
         """
@@ -107,7 +107,7 @@ class PostgresBudgets:
         async with self._usable(), self._pool.connection() as own, self._pool.connection() as reader:
             await own.execute("SELECT pg_advisory_lock($1)", BEGINNING)  # let go of with the connection, if not below
             try:
-                await self._begin_and_end(own, reader, wanted, counts, now_ns, anew)
+                await self._begin_and_end(own, reader, wanted, counts, now_ns)
             finally:
                 if not own.is_closed():
                     await own.execute("SELECT pg_advisory_unlock($1)", BEGINNING)
@@ -119,10 +119,9 @@ class PostgresBudgets:
         wanted: Sequence[Claim],
         counts: Counts,
         now_ns: int,
-        anew: bool,
     ) -> None:
         counted = await _counted(own, wanted)
-        due = [claim for claim in wanted if _place(claim) not in counted or (anew and len(claim.holder) == 3)]
+        due = [claim for claim in wanted if _place(claim) not in counted or len(claim.holder) == 3]
         if not due:
             return
         async with reader.transaction(isolation="repeatable_read", readonly=True):
@@ -193,9 +192,7 @@ async def _begin(connection: asyncpg.Connection[Any], due: Sequence[Claim]) -> l
     return [_Begun(row["id"], claims[tuple(row[1:4])], row["epoch"], row["charged"]) for row in rows]
 
 
-async def _join(
-    connection: asyncpg.Connection[Any], begun: Sequence[_Begun], counts: Counts, now_ns: int
-) -> None:
+async def _join(connection: asyncpg.Connection[Any], begun: Sequence[_Begun], counts: Counts, now_ns: int) -> None:
     """Let what runs, or is held, count on these rows, too, as far as it belongs to their periods."""
     open_ = await connection.fetch(_OPEN, now_ns - UNKNOWN_HELD_NS)
     known = {
