@@ -33,7 +33,7 @@ CREATE TABLE reservations (
     budgets bigint[] NOT NULL
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
-CREATE INDEX reservations_held ON reservations (until_ns) WHERE held;
+CREATE INDEX reservations_held ON reservations (until_ns) WHERE held AND amount > 0;
 
 -- Rows of budgets are locked in the order of their ids, by one statement of a transaction, before anything else of them
 -- is touched: so transactions wait for one another in one direction. What changes a reservation has locked its budgets.
@@ -105,8 +105,8 @@ BEGIN
                     v_room := c_limit[v_claim];
                     v_used := b_charged[v_row] + b_reserved[v_row];
                     -- of several budgets that have no room, one where waiting does not help is told of
-                    IF CASE WHEN p_least[exchange] IS NULL THEN v_used >= v_room
-                            ELSE p_least[exchange] > 0 AND v_used + p_least[exchange] > v_room END THEN
+                    IF (p_least[exchange] IS NULL AND v_used >= v_room)
+                    OR (p_least[exchange] > 0 AND v_used + p_least[exchange] > v_room) THEN
                         v_passing := b_charged[v_row] + b_held[v_row] + coalesce(p_least[exchange], 1) <= v_room;
                         IF least_claim = 0 OR (least_passing AND NOT v_passing) THEN
                             least_claim := v_claim; least_row := v_row; least_passing := v_passing;
@@ -224,10 +224,13 @@ BEGIN
     ORDER BY b.id FOR UPDATE;
     RETURN QUERY
     WITH over AS MATERIALIZED (
-        SELECT r.id, r.amount, r.budgets FROM reservations AS r
+        SELECT r.id, r.amount, r.budgets, s.state = 'unknown' AS unknown
+        FROM reservations AS r JOIN settlements AS s ON s.id = r.id AND s.intent_ns = r.at_ns
         WHERE r.id = ANY (due) AND r.held AND r.until_ns <= p_now AND r.amount > 0
     ), emptied AS (
-        UPDATE reservations AS r SET amount = 0 FROM over AS o WHERE r.id = o.id
+        UPDATE reservations AS r SET amount = 0 FROM over AS o WHERE r.id = o.id AND o.unknown
+    ), gone AS (
+        DELETE FROM reservations AS r USING over AS o WHERE r.id = o.id AND NOT o.unknown
     ), changes AS (
         SELECT budget, sum(o.amount) AS amount FROM over AS o CROSS JOIN unnest(o.budgets) AS budget GROUP BY budget
     ), freed AS (
@@ -237,6 +240,7 @@ BEGIN
     )
     SELECT o.id, o.amount, ARRAY(SELECT b.holder FROM budgets AS b WHERE b.id = ANY (o.budgets) ORDER BY b.id)
     FROM over AS o ORDER BY o.id;
-    DELETE FROM reservations AS r WHERE r.held AND r.amount = 0 AND r.until_ns < p_forget - 2592000000000000;  -- 30 days
     DELETE FROM budgets AS b WHERE b.end_ns < p_forget AND b.reserved = 0;
+    DELETE FROM reservations AS r WHERE r.held AND r.amount = 0 AND r.until_ns < p_forget
+    AND NOT EXISTS (SELECT FROM budgets AS b WHERE b.id = ANY (r.budgets));
 END $$;
