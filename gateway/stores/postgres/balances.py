@@ -1,4 +1,4 @@
-"""Holding the ledger against the upstream's own bill: snapshots of what is left on an account, and what lies between."""
+"""Holding the ledger against the upstream's own bill: snapshots of what is left on accounts, and what lies between."""
 
 from __future__ import annotations
 

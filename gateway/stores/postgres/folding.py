@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.errors import StoreError
+from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.postgres.rollup import FIGURES, LONG
 
 if TYPE_CHECKING:
     from gateway.stores.postgres.pool import PostgresPool
 
+FOLD_EVERY = 10.0
+"""Seconds: so long changes gather, some thousands of small rows under load, which every report adds up."""
+
 LOCK = 0x666F6C64
 """The advisory lock of the one that folds."""
+
+log = logging.getLogger("gateway.stores")
 
 _OF = ("key", "team", "model", "upstream", "price", "certainty")
 
@@ -25,6 +34,25 @@ _FOLD = (
     f"ON CONFLICT (span, start, {', '.join(_OF)}) DO UPDATE SET {_ADDED}) "
     "SELECT count(*) FROM gone"
 )
+
+
+class Folding:
+    """Folds now and then, beside the work, for as long as a gateway serves."""
+
+    def __init__(self, pool: PostgresPool) -> None:
+        self._pool = pool
+        self._due = 0.0
+        self._tasks = TrackedTasks(_tell)
+
+    def begin_if_due(self) -> None:
+        """Fold in the background if FOLD_EVERY is over since the last time, and that has ended; called often."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._due and not len(self._tasks):
+            self._due = now + FOLD_EVERY
+            self._tasks.spawn(fold(self._pool), "folding sums of usage")
+
+    async def close(self) -> None:
+        await self._tasks.cancel_all()
 
 
 async def fold(pool: PostgresPool) -> int:
@@ -44,3 +72,10 @@ async def fold_within(connection: Any) -> int:
     await connection.execute("SET LOCAL synchronous_commit = off")
     folded: int = await connection.fetchval(_FOLD, timeout=LONG)
     return folded
+
+
+def _tell(_: str, error: BaseException) -> None:
+    if not isinstance(
+        error, StoreError
+    ):  # a server that is gone is told of elsewhere, and what is left is folded later
+        log.error("sums of usage were not folded: %r", error)

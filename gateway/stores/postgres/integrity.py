@@ -42,7 +42,7 @@ _RULES = (
         "OR NOT EXISTS (SELECT FROM intents AS i WHERE i.id = o.id AND i.at_ns = o.at_ns)",
     ),
     (
-        "settlement {} has an amount or a count below 0, more cached tokens than tokens, or is released, and yet charged",
+        "settlement {} has an amount or a count below 0, more cached tokens than tokens, or charges what it releases",
         "SELECT id FROM settlements WHERE charged < 0 OR upstream_cost < 0 OR cached_input_tokens < 0 "
         "OR cached_input_tokens > input_tokens OR output_tokens < 0 OR images < 0 OR cache_write_tokens < 0 "
         "OR reasoning_tokens < 0 OR (state = 'released' AND charged <> 0)",

@@ -43,8 +43,12 @@ async def held(connection: asyncpg.Connection[Any], now_ns: int) -> list[Held]:
         now_ns - UNKNOWN_HELD_NS + 1,
         timeout=LONG,
     )
-    tasks = await tasks_of(connection, [row[0] for row in rows])
-    return [Held(*row, task_ids=tuple(task.task_id for task in tasks.get(row[0], ()))) for row in rows]
+    tasks = await _tasks_of_all(connection, [row[0] for row in rows])
+    found: list[Held] = []
+    for identity, at_ns, key, team, reserved, model, running, route, request, cut in rows:
+        own = tuple(task.task_id for task in tasks.get(identity, ()))
+        found.append(Held(identity, at_ns, key, team, reserved, model, running, route, request, cut, own))
+    return found
 
 
 async def unknown_exchanges(connection: asyncpg.Connection[Any], since_ns: int) -> list[UnknownExchange]:
@@ -57,11 +61,12 @@ async def unknown_exchanges(connection: asyncpg.Connection[Any], since_ns: int) 
         since_ns,
         timeout=LONG,
     )
-    tasks = await tasks_of(connection, [row["id"] for row in rows])
+    tasks = await _tasks_of_all(connection, [row["id"] for row in rows])
     found: list[UnknownExchange] = []
-    for *exchange, other_cost, pieces in rows:
-        own = tasks.get(exchange[0], ())
-        found.append(UnknownExchange(*exchange, own, other_cost, max(0, pieces - len(own))))
+    for identity, at_ns, key, team, model, reserved, other_cost, pieces in rows:
+        own = tasks.get(identity, ())
+        untold = max(0, pieces - len(own))
+        found.append(UnknownExchange(identity, at_ns, key, team, model, reserved, own, other_cost, untold))
     return found
 
 
@@ -79,8 +84,12 @@ async def charged_since(
     return {(key, team or None, model): charged for (_, key, team, model), (_, charged) in sums.items()}
 
 
-async def tasks_of(connection: asyncpg.Connection[Any], exchanges: Sequence[str]) -> Tasks:
-    """By exchange, the tasks recorded for it, and those that only its attempts tell of: recording one may have failed."""
+async def tasks_of(connection: asyncpg.Connection[Any], exchange: str) -> tuple[TaskRecord, ...]:
+    """The tasks recorded for an exchange, and those that only its attempts tell of: recording one may have failed."""
+    return (await _tasks_of_all(connection, [exchange])).get(exchange, ())
+
+
+async def _tasks_of_all(connection: asyncpg.Connection[Any], exchanges: Sequence[str]) -> Tasks:
     if not exchanges:
         return {}
     recorded = await connection.fetch(

@@ -45,7 +45,9 @@ class Connections(Protocol):
 @asynccontextmanager
 async def snapshot(connections: Connections) -> AsyncIterator[asyncpg.Connection[Any]]:
     """A connection that sees the books as they were at one moment, and changes nothing. Raises StoreError."""
-    async with connections.connection() as connection, connection.transaction("repeatable_read", readonly=True):
+    async with connections.connection() as connection, connection.transaction(
+        isolation="repeatable_read", readonly=True
+    ):
         yield connection
 
 
@@ -54,8 +56,9 @@ async def add_up(
 ) -> dict[Group, Sums]:
     """The sums of what came in during the pieces, by their label and the values of ``columns``.
 
-    ``columns``: out of key, team, model, upstream and price, as the roll-up has them. ``figures``: those of FIGURES, each
-    perhaps behind a certainty; the first one is ``requests``. Groups without a single request are left out.
+    ``columns``: out of key, team, model, upstream and price, as the roll-up has them. ``figures``: those of FIGURES,
+    each perhaps behind a certainty; the first one is ``requests``. Groups without a single request are left out.
+    In a transaction of the caller's.
     """
     rolled: list[Labelled] = []
     edges: list[Labelled] = []

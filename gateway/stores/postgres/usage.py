@@ -45,9 +45,7 @@ class PostgresUsage:
 
         def group(found: Group) -> Mapping[str, str | None]:
             values = dict(zip(("day", *columns), found, strict=True))
-            return {
-                field: values[field] or None if field in _NONE_FOR_EMPTY else values[field] for field in fields
-            }
+            return {field: values[field] or None if field in _NONE_FOR_EMPTY else values[field] for field in fields}
 
         return in_order(rows_of_usage(by_price, group, prices))
 
