@@ -16,7 +16,7 @@ _ADMIT = "SELECT * FROM admit_claims($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $1
 
 
 async def admit(
-    connection: asyncpg.Connection[Any], gateway_id: str, intents: Sequence[ExchangeRecord]
+    gateway_id: str, connection: asyncpg.Connection[Any], intents: Sequence[ExchangeRecord]
 ) -> Mapping[str, ClaimRefused]:
     """Reserve what intents claim of budgets, one after the other, in one statement. Returns those that are refused, by
     id: they must not be written down.

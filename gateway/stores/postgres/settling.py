@@ -6,10 +6,25 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.exchange_record import ExchangeRecord
+from gateway.core.pricing.budget_errors import Holder
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
+from gateway.core.pricing.charged_sums import holders_of
+from gateway.core.pricing.claims import holder_text
+
 if TYPE_CHECKING:
     import asyncpg
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+_AGAIN = """
+INSERT INTO reservations (id, at_ns, until_ns, gateway, amount, budgets)
+SELECT $1, $2, $2 + $3, $4, 0, array_agg(b.id)
+FROM budgets AS b WHERE b.holder = ANY ($5::text[]) AND b.start_ns <= $2 AND (b.end_ns IS NULL OR $2 < b.end_ns)
+HAVING count(*) > 0
+ON CONFLICT (id) DO NOTHING
+"""
 
 
 async def settle_claims(
@@ -26,3 +41,18 @@ async def settle_claims(
         await connection.execute(
             "SELECT settle_claims($1, $2, $3)", list(ids), list(doubtful.keys()), list(doubtful.values())
         )
+
+
+async def claim_again(connection: asyncpg.Connection[Any], settlement: ExchangeRecord, gateway_id: str) -> None:
+    """Let budgets count an exchange whose intent the server has lost in a crash, and with it what it had reserved: they
+    are charged when it is settled.
+
+    In the transaction that settles it, before ``settle_claims``. Raises the errors of asyncpg.
+    """
+    holders: set[Holder] = {*holders_of(settlement.key, settlement.team)}
+    if settlement.claims is not None:
+        holders.update(claim.holder for claim in settlement.claims.claims)
+    await connection.execute("SELECT pg_advisory_xact_lock_shared(budgets_lock())")
+    await connection.execute(
+        _AGAIN, settlement.id, settlement.at_ns, UNKNOWN_HELD_NS, gateway_id, list(map(holder_text, holders))
+    )

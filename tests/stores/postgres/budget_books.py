@@ -43,7 +43,9 @@ def counts(holder: Holder, key: str, team: str | None, model: str) -> bool:
     return holder[1] == key and (len(holder) == 2 or model.startswith(holder[2].removesuffix("*")))
 
 
-def intent(id: str, claims: Sequence[Claim], least: int | None, most: int | None = None, **fields: Any) -> ExchangeRecord:
+def intent(
+    id: str, claims: Sequence[Claim], least: int | None, most: int | None = None, **fields: Any
+) -> ExchangeRecord:
     """An intent that claims ``least``, or ``most`` if there is room for it."""
     plain = {"at_ns": NOW, "key": "alice", "team": "growth", "route": "chat", "model": "gpt-4o", "request_id": id}
     record = ExchangeRecord(id, **{**plain, "reserved": least or 0, **fields})
@@ -75,7 +77,7 @@ class Books:
 
     async def admit(self, *intents: ExchangeRecord) -> Mapping[str, ClaimRefused]:
         async with self.pool.transaction() as connection:
-            refused = await admit(connection, self.gateway, intents)
+            refused = await admit(self.gateway, connection, intents)
             await self.insert(connection, [one for one in intents if one.id not in refused])
             return refused
 
