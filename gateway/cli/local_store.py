@@ -67,14 +67,15 @@ async def local_key_listing(config: Config) -> KeyListing:
 
 
 @asynccontextmanager
-async def local_key_service(config: Config, making: Callable[[Path], None]) -> AsyncIterator[KeyService]:
-    """The keys' service, while this process has the store's lock; a store that is not there is made.
+async def local_key_service(config: Config, making: Callable[[str], None]) -> AsyncIterator[KeyService]:
+    """The keys' service, while this process has the store's lock, or beside the gateways of a shared store; a store
+    that is not there is made.
 
-    ``making``: is told of its file then.
+    ``making``: is told of it then.
     Raises StoreInUse if another process has the lock, StoreError.
     """
     rules = _key_rules(config)
-    with change_keys(config.store, time.time_ns(), making) as (records, pepper_file):
+    async with change_keys(config.store, time.time_ns(), making) as (records, pepper_file):
         mark = await records.pepper_mark()
         yield KeyService(
             KeyListing(records, rules=lambda: rules, wall_ns=time.time_ns),
@@ -92,6 +93,8 @@ async def refuse_without_store(config: Config, change: Callable[[KeyService], Aw
         rehearsal = replace(config, store=f"sqlite:///{Path(folder) / 'gateway.db'}")
         async with local_key_service(rehearsal, lambda _: None) as service:
             await change(service)
+    if read_store(config.store).pepper_file is None:  # there is nowhere to keep a new one
+        open_pepper(None, config.key_pepper, None)
 
 
 def _left_behind(store: Store) -> Iterator[str]:

@@ -78,7 +78,10 @@ def open_pepper(file: Path | None, from_environment: str | None, mark: bytes | N
     if from_environment:
         pepper, source = Pepper(_from_hexadecimal(from_environment)), PEPPER_VARIABLE
     elif file is None:
-        raise StoreError(f"{PEPPER_VARIABLE} is not set, and this store has no file beside it. {_MAKE}")
+        raise StoreError(
+            f"{PEPPER_VARIABLE} is not set, and this store has no file beside it. {_MAKE}. "
+            "Every gateway and every command that uses the store needs the same one."
+        )
     else:
         secret = _read(file)
         if secret is None:

@@ -63,8 +63,8 @@ class Ledger(Protocol):
         ...
 
     async def reserve(self, intent: ExchangeRecord) -> None:
-        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be, ClaimRefused if one of
-        the ``budgets`` has no room for what it claims.
+        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be, ClaimRefused if one
+        of the ``budgets`` has no room for what it claims.
         """
         ...
 

@@ -1,89 +1,126 @@
-"""Stores of gateways that share a PostgreSQL, and a look at its tables."""
+"""Books of a PostgreSQL store written by SQL, as a ledger writes them: what a reader is tested on."""
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import asyncpg
+import orjson
 
-from gateway.app.assembly import new_gateway_id
-from gateway.core.errors import GatewayFault
-from gateway.stores.postgres.ledger import PostgresLedger
-from gateway.stores.postgres.store import PostgresStore
-from gateway.stores.records import ExchangeRecord
-from tests.stores.makers import StoppedClock, intent, released, settlement, until
+from gateway.stores.postgres.booked_prices import BookedPrices
+from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.records import Correction, ExchangeRecord, TaskRecord
+from gateway.stores.settled_fields import attempt_fields
 
-__all__ = ["intent", "released", "settlement", "until"]
+_INTENTS = """
+WITH made AS (
+    INSERT INTO intents
+    SELECT * FROM unnest(
+        $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+        $9::boolean[], $10::integer[], $11::text[], $12::text[]
+    ) ON CONFLICT DO NOTHING RETURNING id, at_ns, gateway
+)
+INSERT INTO open_intents SELECT * FROM made
+"""
 
-NOW = StoppedClock().wall_ns()
+_SETTLEMENTS = """
+WITH settled AS (
+    SELECT * FROM unnest(
+        $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+        $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::integer[],
+        $16::bigint[]
+    ) AS s (
+        id, at_ns, state, upstream, endpoint, credential, attempts, input_tokens, cached_input_tokens, output_tokens,
+        images, charged, upstream_cost, confidence, status, price
+    )
+), gone AS (
+    DELETE FROM open_intents WHERE id IN (SELECT id FROM settled) RETURNING id, at_ns
+)
+INSERT INTO settlements (
+    id, intent_ns, at_ns, state, upstream, endpoint, credential, attempts, input_tokens, cached_input_tokens,
+    output_tokens, images, charged, upstream_cost, confidence, status, price, cache_write_tokens, reasoning_tokens
+)
+SELECT
+    s.id, g.at_ns, s.at_ns, state, upstream, endpoint, credential, attempts::jsonb, input_tokens, cached_input_tokens,
+    output_tokens, images, charged, upstream_cost, confidence, status, price, 0, 0
+FROM settled AS s JOIN gone AS g ON g.id = s.id
+"""
 
 
-async def open_books(url: str, folder: Path, gateway: str = "") -> PostgresStore:
-    """The store, opened by a gateway of that id."""
-    return await PostgresStore.open(url, StoppedClock(), gateway or new_gateway_id(), folder / "spill")
+async def reserve(pool: PostgresPool, intents: Sequence[ExchangeRecord], gateway: str = "gw_test") -> None:
+    """Intents, in one statement, and the months they need."""
+    if not intents:
+        return
+    rows = [
+        (one.id, one.at_ns, one.key, one.team, one.route, one.model, one.request_id, one.reserved, one.paid,
+         one.pieces, one.paid_by, gateway)
+        for one in intents
+    ]  # fmt: skip
+    async with pool.transaction() as connection:
+        moments = [one.at_ns for one in intents]
+        await connection.execute("SELECT make_ledger_months($1, $2)", min(moments), max(moments))
+        await connection.execute(_INTENTS, *columns(rows))
 
 
-@asynccontextmanager
-async def books(url: str, folder: Path, gateway: str = "") -> AsyncIterator[PostgresLedger]:
-    """The ledger of a gateway, until the end."""
-    store = await open_books(url, folder, gateway)
-    try:
-        yield store.ledger
-    finally:
-        await store.close()
+async def settle(pool: PostgresPool, settlements: Sequence[ExchangeRecord]) -> None:
+    """Settlements, in one statement; those that are not open are left out."""
+    if not settlements:
+        return
+    prices = await BookedPrices(pool).numbers([(one.booked, one.settled_ns) for one in settlements])
+    rows = [
+        (one.id, one.settled_ns, one.state, one.upstream, one.endpoint, one.credential,
+         orjson.dumps(attempt_fields(one)).decode(), one.usage.input_tokens, one.usage.cached_input_tokens,
+         one.usage.output_tokens, one.usage.images, one.charged, one.upstream_cost, one.confidence, one.status, price)
+        for one, price in zip(settlements, prices, strict=True)
+    ]  # fmt: skip
+    async with pool.transaction() as connection:
+        await connection.execute(_SETTLEMENTS, *columns(rows))
 
 
-async def rows(url: str, query: str, *arguments: Any) -> list[Any]:
-    """Rows as tuples; of one column its values."""
+async def correct(pool: PostgresPool, corrections: Iterable[Correction]) -> None:
+    """Corrections, one after the other."""
+    for one in corrections:
+        [price] = await BookedPrices(pool).numbers([(one.price, one.at_ns)])
+        async with pool.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO corrections (id, intent_ns, at_ns, state, charged, upstream_cost, images, upstream, "
+                "credential, reason, confidence, price) "
+                "SELECT id, intent_ns, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM settlements WHERE id = $1",
+                one.id, one.at_ns, one.state, one.charged, one.upstream_cost, one.images, one.upstream,
+                one.credential, one.reason, one.confidence, price,
+            )  # fmt: skip
+
+
+async def record_tasks(pool: PostgresPool, tasks: Iterable[TaskRecord]) -> None:
+    async with pool.connection() as connection:
+        await connection.executemany(
+            "INSERT INTO tasks (task_id, upstream, credential, exchange, key, model, at_ns) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            [astuple(task) for task in tasks],
+        )
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def tamper(url: str, *statements: str) -> None:
+    """Change a store as only its owner can: without its triggers."""
     connection = await asyncpg.connect(url)
     try:
-        found = [tuple(row) for row in await connection.fetch(query, *arguments)]
+        await connection.execute("SET session_replication_role = replica")
+        for statement in statements:
+            await connection.execute(statement)
     finally:
         await connection.close()
-    return [row[0] if len(row) == 1 else row for row in found]
 
 
-async def refused(ledger: PostgresLedger, intended: ExchangeRecord) -> bool:
-    """Whether the intent is answered with 503, and told when to come again."""
-    try:
-        await ledger.reserve(intended)
-    except GatewayFault as error:
-        assert (error.status, error.code) == (503, "ledger_unavailable")
-        assert error.retry_after
-        return True
-    return False
-
-
-async def known_in(url: str, gateway: str) -> None:
-    """Have a gateway stand among those that share the store, as one that serves does."""
-    await rows(
+async def empty(url: str) -> None:
+    """Books of a store as new."""
+    await tamper(
         url,
-        "INSERT INTO gateways (id, started_at_ns, seen_at, version, hostname, pid, main_url, admin_url, in_flight, sees) "
-        "VALUES ($1, 0, now(), '', 'another', 1, '', '', 0, '{}')",
-        gateway,
+        "TRUNCATE intents, settlements, open_intents, tasks, corrections, spent, spent_changes, prunes, balances, "
+        "booked_prices, audit, unbookable",
     )
-
-
-def spilled(folder: Path) -> str:
-    """All that lies in spill files."""
-    return "".join(
-        path.read_bytes().partition(b"\0")[0].decode() for path in sorted((folder / "spill").glob("*.spill"))
-    )
-
-
-def child(script: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """A process of its own that runs ``script``."""
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE)
-
-
-async def quickly(true: Any, seconds: float = 20.0) -> None:
-    """Wait for what another side brings about; ``true`` is a coroutine function."""
-    async with asyncio.timeout(seconds):
-        while not await true():
-            await asyncio.sleep(0.01)

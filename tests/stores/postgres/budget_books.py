@@ -114,7 +114,8 @@ class Books:
     async def correct(self, id: str, state: str, charged: int) -> None:
         async with self.pool.transaction() as connection:
             await connection.execute(
-                "INSERT INTO corrections (id, intent_ns, at_ns, state, charged, upstream_cost, images, reason, confidence)"
+                "INSERT INTO corrections (id, intent_ns, at_ns, state, charged, upstream_cost, images, reason,"
+                " confidence)"
                 " SELECT $1, intent_ns, intent_ns, $2, $3, 0, 0, 'told', 'measured' FROM settlements WHERE id = $1",
                 id,
                 state,
