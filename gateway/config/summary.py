@@ -99,12 +99,6 @@ UNSERVED = (
         "this version runs one process, so write 1",
     ),
     Unserved(
-        "store",
-        "PostgreSQL",
-        lambda config: "PostgreSQL" if config.sqlite_path is None else None,
-        "write sqlite:///gateway.db or another SQLite file",
-    ),
-    Unserved(
         "shared_state",
         "Redis",
         lambda config: "Redis" if config.shared_state != "memory://" else None,

@@ -75,7 +75,6 @@ async def test_check_of_a_good_file_says_what_it_found(folder: Path, sandbox: Sa
     ("line", "sentence"),
     [
         ("workers: 2", "workers: 2 is not supported yet"),
-        ("store: postgresql://gateway:pass@localhost/books", "PostgreSQL is not supported yet"),
         ("shared_state: redis://localhost:6379/0", "Redis is not supported yet"),
         ("listen: 0.0.0.0:8400\nauth: none", "auth: 'none' is only allowed while 'listen' is on loopback"),
     ],
