@@ -31,6 +31,12 @@ GIVE_BACK_EVERY = 10
 TRIES = 3
 """How often a budget that the store has forgotten meanwhile is prepared for one request."""
 
+SETTLING = (0.04, 0.06)
+"""Seconds after which a request is asked for again that what runs stands in the way of: some of that may have ended and
+not be settled yet, as gateways gather what they settle for a moment. So who has got an answer finds the rest of what it
+had reserved free, at any gateway.
+"""
+
 _Place = tuple[Holder, PeriodKind, int]
 
 
@@ -167,6 +173,14 @@ class SharedCounting:
             reservation.raise_to(claims.granted)
 
     async def _ask(self, intent: ExchangeRecord, claims: Claims) -> ClaimRefused | None:
+        for seconds in SETTLING:
+            refused = await self._ask_once(intent, claims)
+            if refused is None or not self._budgets.exceeded(refused).passing:
+                return refused
+            await asyncio.sleep(seconds)
+        return await self._ask_once(intent, claims)
+
+    async def _ask_once(self, intent: ExchangeRecord, claims: Claims) -> ClaimRefused | None:
         intent.claims = claims
         for _ in range(TRIES):
             await self._prepare(claims.claims)
