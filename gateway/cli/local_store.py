@@ -81,7 +81,7 @@ async def local_key_service(config: Config, making: Callable[[str], None]) -> As
             KeyListing(records, rules=lambda: rules, wall_ns=time.time_ns),
             records,
             rules=lambda: rules,
-            pepper=lambda: open_pepper(pepper_file, config.key_pepper, mark),
+            pepper=lambda: open_pepper(config.pepper_file(pepper_file), config.key_pepper, mark),
             wall_ns=time.time_ns,
             who=f"local user {local_user()}",
         )
@@ -93,8 +93,6 @@ async def refuse_without_store(config: Config, change: Callable[[KeyService], Aw
         rehearsal = replace(config, store=f"sqlite:///{Path(folder) / 'gateway.db'}")
         async with local_key_service(rehearsal, lambda _: None) as service:
             await change(service)
-    if read_store(config.store).pepper_file is None:  # there is nowhere to keep a new one
-        open_pepper(None, config.key_pepper, None)
 
 
 def _left_behind(store: Store) -> Iterator[str]:
