@@ -19,7 +19,6 @@ from gateway.telemetry.redaction import Redactor
 
 from .harness import eventually, rig_config
 
-PEPPER = "00112233445566778899aabbccddeeff" * 2
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ async def fleet(
         folder = tmp_path / str(number)
         folder.mkdir()
         document: dict[str, Any] = rig_config(sandbox, folder)
-        document |= {"store": postgres_url, "shared_state": shared, "key_pepper": PEPPER}
+        document |= {"store": postgres_url, "shared_state": shared}
         document["images"]["dir"] = str(tmp_path / "images")
         path = folder / "config.yaml"
         path.write_text(json.dumps(document))

@@ -17,6 +17,7 @@ from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
+from gateway.stores.postgres.migrated_books import require_whole
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
@@ -66,6 +67,7 @@ class PostgresStore:
         try:
             async with pool.connection() as connection:
                 made = await migrate(connection, clock.wall_ns(), pool.name)
+                await require_whole(connection, pool.name)
             ledger = await PostgresLedger.open(pool, clock, gateway_id, spill)
             return cls(pool, ledger, gateway_id, made=made)
         except BaseException:
