@@ -107,6 +107,7 @@ class Gateway:
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
         self.fleet = Fleet(services, store)
+        services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False
