@@ -13,6 +13,7 @@ from gateway.jobs.jobs import Jobs
 from gateway.jobs.resuming import Resuming
 from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
+from gateway.responses.kept import KeptResponses
 from gateway.stores.base import Store
 
 FOLDER = "jobs"
@@ -22,11 +23,12 @@ FOLDER = "jobs"
 class PaidWork:
     """``waiting``: lets connections wait for jobs, and has them all. ``deliveries``: tells webhooks of their ends."""
 
-    def __init__(self, config: Config, services: Services, store: Store) -> None:
+    def __init__(self, config: Config, services: Services, store: Store, responses: KeptResponses) -> None:
         files = AnswerFiles(config.images.dir / FOLDER, config.images.keep_max)
         self._services = services
         self._jobs = Jobs(services, store.jobs, files)
         self._reconciler = Reconciler(services, resolved=self._resolved)
+        self._resuming = Resuming(services, self._jobs, self._reconciler, responses)
         self.deliveries = Deliveries(
             store.deliveries, services.pool, services.clock, services.randomness, services.log, services.tasks
         )
@@ -43,7 +45,7 @@ class PaidWork:
         """Take up what an earlier process left under way, and what webhooks are still to be told; begin to ask what
         became of what is unknown, and to forget what is old. Raises StoreError.
         """
-        await Resuming(self._services, self._jobs, self._reconciler).begin()
+        await self._resuming.begin()
         await self._telling.restore()
         self.deliveries.start()
         self._services.tasks.spawn(self._reconciler.run(), "reconciler")

@@ -43,7 +43,7 @@ def response_routes(admission: Admission, kept: KeptResponses, places: ResponseP
     """All routes."""
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
     make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))
-    pictures = Pictures(admission, make, change)
+    pictures = Pictures(admission, make, change, waiting.jobs.keeping.now)
     running, relay = Running(), ResponsesRelay(admission, places)
     background = Background(admission.services, running)
     return {

@@ -61,13 +61,14 @@ class JobRoutes:
 
     async def retrieve(self, request: Request, client: Client) -> None:
         """The job, with its result once it has one."""
-        job = self._asked(request)
+        job = await self._asked(request)
+        await self._jobs.ask_after(job)
         await self._wait(job, client, _seconds(_query(request).get("wait")))
         await self._telling.answer(client, job, 200, _NO_ATTEMPT)
 
     async def delete(self, request: Request, client: Client) -> None:
         """Cancel the job if nothing was sent for it yet, else forget it: what is under way is paid for and goes on."""
-        job = self._asked(request)
+        job = await self._asked(request)
         if job.cancellable:
             job.give_up()
             await self._telling.answer(client, job, 200, _NO_ATTEMPT)
@@ -75,9 +76,9 @@ class JobRoutes:
         await self._jobs.forget(job)
         await client.respond(200, _NO_ATTEMPT, job_deleted(job.id))
 
-    def _asked(self, request: Request) -> Job:
+    async def _asked(self, request: Request) -> Job:
         key = self._admission.authenticate(request).name
-        job = self._jobs.find(key, request.params["job_id"])
+        job = await self._jobs.find(key, request.params["job_id"])
         if job is None or not job.exchange:
             raise job_not_found()
         request.model = job.model

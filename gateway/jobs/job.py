@@ -83,6 +83,9 @@ class Job:
     ``begun``: set once it is let in, or refused; ``finished``: once it has ended. ``webhooks``: those that are told of
     its end; ``announced``: that was done. ``forgotten``: its client wants to hear no more of it, and what is under way
     goes on.
+    ``trouble``: what it failed with after its clients were answered. ``stop``: ends what goes on for none then.
+    ``pieces``: of the pictures of a response, the exchange of each and what it is charged, in nano-dollars; None as
+    long as that is not known.
     """
 
     id: str
@@ -117,6 +120,9 @@ class Job:
     webhooks: set[str] = field(default_factory=set)
     forgotten: bool = False
     announced: bool = False
+    trouble: GatewayError | None = None
+    stop: Callable[[], object] | None = None
+    pieces: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -181,6 +187,8 @@ class Job:
         self.become("cancelled")
         if self.client is not None:
             self.client.leave()
+        if self.stop is not None:
+            self.stop()
 
     def stored(self, error: bytes | None) -> StoredJob:
         """It as the store keeps it. ``error``: JSON."""

@@ -44,14 +44,14 @@ class JobTelling:
         self._jobs = jobs
         self._clock = clock
         self.deliveries = deliveries
-        jobs.on_admitted, jobs.on_end = self._admitted, self._ended
+        jobs.on_admitted, jobs.keeping.on_end = self._admitted, self._ended
 
     async def facts(self, job: Job, *, result: bool = True) -> JobFacts:
         """What a client is told of a job now. ``result``: with its answer; an error says that it cannot be had."""
         status, error, body = _status(job), job.error, None
         if job.state == "unknown" and error is None:
             error = outcome_unknown()
-        if result and status == "completed":
+        if result and (status == "completed" or (status == "failed" and error is None)):
             try:
                 body = _document(job, (await self._jobs.answer(job)).body)
             except GatewayError as gone:
@@ -92,7 +92,7 @@ class JobTelling:
         Raises StoreError.
         """
         for delivery in await self.deliveries.expected():
-            job = self._jobs.find(delivery.key, delivery.job)
+            job = await self._jobs.find(delivery.key, delivery.job)
             if job is None:
                 await self.deliveries.forgotten(delivery)
                 continue

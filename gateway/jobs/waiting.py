@@ -87,6 +87,8 @@ class Waiting:
         if len(job.waiters) >= MOST_WAITERS:
             raise gateway_overloaded()
         request.counted = True
+        if joined:
+            await self.jobs.ask_after(job)
         turn = _Turn(self._services, self, request, client, job, key, joined=joined, patience=wishes.patience)
         waiter = Waiter(joined)
         job.enter(waiter)

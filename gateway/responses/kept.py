@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any, Protocol
 
 import orjson
@@ -18,6 +19,8 @@ from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.response_records import MAX_CHAIN, HistoryTooLong, ResponseRecords, StoredResponse
 from gateway.telemetry.log import Log
+from gateway.wire.responses.answer import as_stored
+from gateway.wire.responses.presenter import last_event_of
 
 SWEEP_EVERY = 600.0
 """Seconds between two looks for answers that are too old, at most."""
@@ -26,6 +29,7 @@ _SWEEPS = 10
 """Looks in the time that an answer is kept."""
 
 _NS = 1_000_000_000
+_EVENT_END = b"\n\n"
 
 
 class KeepSettings(Protocol):
@@ -56,6 +60,8 @@ class KeptResponses:
         self._waiting: dict[str, StoredResponse] = {}
         self._writing: asyncio.Task[None] | None = None
         self._held = 0
+        self.under_way: set[str] = set()
+        """Those that an earlier process began and that are brought to their end here."""
 
     def keep(self, record: StoredResponse) -> None:
         """Keep an answer, or a newer state of it. Never blocks, never raises."""
@@ -102,6 +108,16 @@ class KeptResponses:
         stored = await self._read(self._records.with_items(key, sorted(wanted)))
         waiting = [one for one in self._waiting.values() if one.key == key and not wanted.isdisjoint(one.items)]
         return await off_loop(_items_in, [*stored, *waiting], wanted)
+
+    async def end(self, key: str, response: Mapping[str, Any]) -> None:
+        """A response that is kept as under way has ended like this. Raises as ``find`` does."""
+        record = await self.find(key, response["id"])
+        made = (item["id"] for item in response["output"])
+        events = record.events
+        if events:
+            events += last_event_of(response, events.count(_EVENT_END))
+        answer, items = await off_loop(as_stored, response), tuple(dict.fromkeys((*record.items, *made)))
+        self.keep(replace(record, answer=answer, events=events, items=items))
 
     async def forget(self, key: str, id: str) -> None:
         """Forget the key's answer of that id. Raises ClientError 404, 503 if the store cannot be written."""

@@ -105,7 +105,7 @@ class StoredResponses:
         events = Pieces()
         for event in events_in(record.events):
             events.add(event)
-        if events.next and (response := _as_it_ended(record)) is not None:
+        if events.next and (response := self._as_it_ended(record)) is not None:
             events.add(last_event_of(response, events.next))
         events.end()
         return events
@@ -116,17 +116,17 @@ class StoredResponses:
 
     async def _stored(self, key: str, id: str) -> dict[str, Any]:
         record = await self._desk.kept.find(key, id)
-        response: dict[str, Any] = _as_it_ended(record) or orjson.loads(record.answer)
+        response: dict[str, Any] = self._as_it_ended(record) or orjson.loads(record.answer)
         return response
 
+    def _as_it_ended(self, record: StoredResponse) -> dict[str, Any] | None:
+        """A response that had not ended when the gateway was stopped, as it is now; None for every other.
 
-def _as_it_ended(record: StoredResponse) -> dict[str, Any] | None:
-    """A response that had not ended when the gateway was stopped, as it is now; None for every other.
-
-    ``record``: of one that is not being made.
-    """
-    response: dict[str, Any] = orjson.loads(record.answer)
-    return None if response["status"] in ENDED else broken_off(response)
+        ``record``: of one that is not being made.
+        """
+        response: dict[str, Any] = orjson.loads(record.answer)
+        under_way = response["status"] not in ENDED and record.id not in self._desk.kept.under_way
+        return broken_off(response) if under_way else None
 
 
 def _no_events(id: str) -> ClientError:

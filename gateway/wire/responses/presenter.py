@@ -45,7 +45,17 @@ def queued_events(facts: ResponseFacts) -> tuple[dict[str, Any], bytes]:
 
 def last_event_of(response: Mapping[str, Any], number: int) -> bytes:
     """The event that says how a response ended, as the stream's event of this number."""
-    name = f"response.{response['status']}"
+    return _event_of(str(response["status"]), response, number)
+
+
+def told_in_short(response: Mapping[str, Any]) -> bytes:
+    """The stream of a response whose events are not known: its first and its last one."""
+    begun = {**response, "status": "in_progress", "completed_at": None, "output": [], "usage": None}
+    return _event_of("created", begun, 0) + last_event_of(response, 1)
+
+
+def _event_of(name: str, response: Mapping[str, Any], number: int) -> bytes:
+    name = f"response.{name}"
     data = dump_json({"type": name, "response": response, "sequence_number": number}, heavy=True)
     return encode_event(data, name.encode())
 
