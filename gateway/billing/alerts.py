@@ -186,21 +186,29 @@ class AlertSender:
         task.add_done_callback(self._pending.discard)
 
     async def _record_and_deliver(self, stored: StoredAlert, alert: Alert) -> bool:
-        await self._record(stored)
-        return await self._deliver(alert)
+        return await self._deliver(alert) if await self._record(stored) else True
 
     async def _record(self, stored: StoredAlert) -> bool:
-        return True if self._records is None else await self._kept(self._records.record(stored))
+        """False if another gateway tells it."""
+        if self._records is None:
+            return True
+        try:
+            return await self._records.record(stored)
+        except (GatewayError, StoreError) as error:
+            return self._told_of(error)
 
     async def _end(self, id: str, state: AlertState) -> bool:
-        return True if self._records is None else await self._kept(self._records.end(id, state))
-
-    async def _kept(self, writing: Awaitable[None]) -> bool:
-        """A store that cannot be written keeps no alert from being sent; it may be told twice then."""
+        if self._records is None:
+            return True
         try:
-            await writing
+            await self._records.end(id, state)
         except (GatewayError, StoreError) as error:
-            self._log.warning("budget_alert_not_kept", reason=str(error))
+            self._told_of(error)
+        return True
+
+    def _told_of(self, error: Exception) -> bool:
+        """A store that cannot be written keeps no alert from being sent; it may be told twice then."""
+        self._log.warning("budget_alert_not_kept", reason=str(error))
         return True
 
     async def close(self, patience: float = 5.0) -> None:

@@ -34,7 +34,7 @@ async def local_ledger_service(config: Config, notes: list[str]) -> AsyncIterato
 
     A store that is not there is not made. Raises StoreInUse if another process has it, StoreError.
     """
-    require_store(config.store)
+    await require_store(config.store)
     clock, pool = SystemClock(), ConnectionPool(SystemDialer())
     store = await open_store(config.store, clock)
     try:

@@ -14,8 +14,11 @@ class AlertRecords(Protocol):
         """Every alert that is kept, oldest first. Raise StoreError."""
         ...
 
-    async def record(self, alert: StoredAlert) -> None:
-        """Return once it is durable. Raise errors.ledger_unavailable()."""
+    async def record(self, alert: StoredAlert) -> bool:
+        """Return once it is durable; False if another gateway has raised the same one, which is not told again.
+
+        Raise errors.ledger_unavailable().
+        """
         ...
 
     async def end(self, id: str, state: AlertState) -> None:

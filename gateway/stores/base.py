@@ -29,7 +29,8 @@ from gateway.stores.alert_records import AlertRecords
 from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.duration_records import DurationRecords
 from gateway.stores.job_records import JobRecords
-from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
+from gateway.stores.key_records import KeyReader as KeyReader
+from gateway.stores.key_records import KeyRecords as KeyRecords
 from gateway.stores.records import (
     AuditEntry,
     Balance,
@@ -118,82 +119,6 @@ class Ledger(Protocol):
         Sums of usage stay as they are. Raise errors.ledger_unavailable() if the store cannot be written; a part may be
         done by then, and the same can be asked again.
         """
-        ...
-
-
-class KeyReader(Protocol):
-    """Virtual keys, read. All methods raise StoreError if the store cannot be read."""
-
-    async def page(
-        self, after: str = "", limit: int = MAX_PAGE, *, include_revoked: bool = False
-    ) -> Sequence[StoredKey]:
-        """At most ``limit`` keys (1 to MAX_PAGE), sorted by name, from the first one behind ``after``."""
-        ...
-
-    async def find(self, name: str) -> StoredKey:
-        """The key of that name, revoked or not. Raise KeyMissing."""
-        ...
-
-    async def active(self, now_ns: int) -> Sequence[StoredKey]:
-        """All keys neither revoked nor expired, sorted by name; of old digests those that still work."""
-        ...
-
-    async def pepper_mark(self) -> bytes | None:
-        """``Pepper.mark`` of the pepper that the keys in use were hashed with; None if no key is in use."""
-        ...
-
-
-class KeyRecords(KeyReader, Protocol):
-    """Virtual keys, read and changed. Each change is durable when its method returns, with the key as it is then.
-
-    ``audit`` of a change is written down with it.
-
-    All changes raise errors.ledger_unavailable() or StoreError if the store cannot be written.
-    """
-
-    async def create(
-        self,
-        name: str,
-        digest: bytes,
-        mark: bytes,
-        settings: KeySettings,
-        now_ns: int,
-        *,
-        audit: AuditEntry | None = None,
-    ) -> StoredKey:
-        """A new key. ``mark``: the pepper's. Raise KeyExists; ValueError for a bad name; StoreError for a pepper that
-        is not the one of the other keys.
-        """
-        ...
-
-    async def update(
-        self, name: str, change: Callable[[KeySettings], KeySettings], *, audit: AuditEntry | None = None
-    ) -> StoredKey:
-        """New settings. ``change`` gets those of the moment, and must be quick.
-
-        Raise KeyMissing, KeyRevoked, and ValueError for settings that make no sense.
-        """
-        ...
-
-    async def rotate(
-        self,
-        name: str,
-        digest: bytes,
-        mark: bytes,
-        now_ns: int,
-        old_until_ns: int,
-        *,
-        audit: AuditEntry | None = None,
-    ) -> StoredKey:
-        """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
-        were promised to.
-
-        Raise KeyMissing, KeyRevoked; StoreError for a pepper that is not the one of the other keys.
-        """
-        ...
-
-    async def revoke(self, name: str, now_ns: int, *, audit: AuditEntry | None = None) -> StoredKey:
-        """The key, and those before it, never work again. A second time changes nothing. Raise KeyMissing."""
         ...
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.base import KeyRecords, Store, StoreReader
-from gateway.stores.postgres.place import is_postgres
+from gateway.stores.postgres.place import is_postgres, store_name
 from gateway.stores.records import Backup
 from gateway.stores.sqlite import accept
 from gateway.stores.sqlite.backup import Progress, make_backup, read_backup, restore_backup
@@ -31,12 +32,21 @@ async def open_store(url: str, clock: Clock, gateway_id: str = "", spill: Path |
 
 def read_store(url: str) -> StoreReader:
     """The store of ``url``, to be read beside a running gateway or without one. Raises StoreError for a bad form."""
+    if is_postgres(url):
+        from gateway.stores.postgres.reader import PostgresReader
+
+        return PostgresReader(url)
     return SQLiteReader(store_path(url))
 
 
-def require_store(url: str) -> None:
+async def require_store(url: str) -> None:
     """Raise StoreError, with words on what to do, if there is no store at ``url`` yet, or none that can be read."""
-    SQLiteReader(store_path(url)).check()
+    if is_postgres(url):
+        from gateway.stores.postgres.reader import PostgresReader
+
+        await PostgresReader(url).check()
+    else:
+        SQLiteReader(store_path(url)).check()
 
 
 @contextmanager
@@ -57,11 +67,13 @@ def accept_loss(url: str, now_ns: int, who: str, reason: str) -> Sequence[str]:
 
     Raises StoreInUse if a gateway serves from it, StoreError.
     """
+    _require_file(url, "What it has lost is for its server to tell and to put back.")
     return accept.accept_loss(store_path(url), now_ns, who, reason).sentences
 
 
 def back_up(url: str, folder: Path, wall_ns: int, progress: Progress | None = None) -> Backup:
     """Copy the store of ``url`` into ``folder``, beside a running gateway or without one. Raises StoreError."""
+    _require_file(url, "Back it up with its own tools (pg_dump, pg_basebackup).")
     return make_backup(store_path(url), folder, wall_ns, progress)
 
 
@@ -75,4 +87,11 @@ def put_back(folder: Path, url: str, wall_ns: int) -> tuple[Backup, list[Path]]:
 
     Raises StoreInUse, StoreError.
     """
+    _require_file(url, "Put it back with its own tools (pg_restore).")
     return restore_backup(folder, store_path(url), wall_ns)
+
+
+def _require_file(url: str, instead: str) -> None:
+    """Raise StoreError for a store that is no file of this machine. ``instead``: what to do with it."""
+    if is_postgres(url):
+        raise StoreError(f"{store_name(url)} is a PostgreSQL database, not a file. {instead}")

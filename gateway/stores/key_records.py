@@ -1,12 +1,17 @@
-"""Virtual keys as stores keep them: their names, what they may do, and keyed hashes of them; never a key itself."""
+"""Virtual keys as stores keep them, and what every engine does with them: their names, what they may do, and keyed
+hashes of them; never a key itself.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gateway.core.errors import OperatorError
 from gateway.core.types import Budget, VirtualKey
+from gateway.stores.records import AuditEntry
 
 MAX_PAGE = 1_000
 """Keys a page of a list has at most."""
@@ -131,3 +136,90 @@ class StoredKey:
             model_budgets=settings.model_budgets,
             alert=settings.alert,
         )
+
+
+class KeyReader(Protocol):
+    """Virtual keys, read. All methods raise StoreError if the store cannot be read."""
+
+    async def page(
+        self, after: str = "", limit: int = MAX_PAGE, *, include_revoked: bool = False
+    ) -> Sequence[StoredKey]:
+        """At most ``limit`` keys (1 to MAX_PAGE), sorted by name, from the first one behind ``after``."""
+        ...
+
+    async def find(self, name: str) -> StoredKey:
+        """The key of that name, revoked or not. Raise KeyMissing."""
+        ...
+
+    async def active(self, now_ns: int) -> Sequence[StoredKey]:
+        """All keys neither revoked nor expired, sorted by name; of old digests those that still work."""
+        ...
+
+    async def pepper_mark(self) -> bytes | None:
+        """``Pepper.mark`` of the pepper that the keys in use were hashed with; None if no key is in use."""
+        ...
+
+    async def version(self) -> int:
+        """A number that grows with every change of a key by another process; 0 where none can change one."""
+        ...
+
+    async def changed_since(self, version: int) -> tuple[int, Sequence[StoredKey]]:
+        """The keys that were changed, made or revoked since the store was at ``version``, and the version it is at.
+
+        None is left out that was changed by another process. To be asked often: it reads nothing if nothing changed.
+        """
+        ...
+
+
+class KeyRecords(KeyReader, Protocol):
+    """Virtual keys, read and changed. Each change is durable when its method returns, with the key as it is then.
+
+    ``audit`` of a change is written down with it.
+
+    All changes raise errors.ledger_unavailable() or StoreError if the store cannot be written.
+    """
+
+    async def create(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        settings: KeySettings,
+        now_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
+        """A new key. ``mark``: the pepper's. Raise KeyExists; ValueError for a bad name; StoreError for a pepper that
+        is not the one of the other keys.
+        """
+        ...
+
+    async def update(
+        self, name: str, change: Callable[[KeySettings], KeySettings], *, audit: AuditEntry | None = None
+    ) -> StoredKey:
+        """New settings. ``change`` gets those of the moment, and must be quick.
+
+        Raise KeyMissing, KeyRevoked, and ValueError for settings that make no sense.
+        """
+        ...
+
+    async def rotate(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        now_ns: int,
+        old_until_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
+        """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
+        were promised to.
+
+        Raise KeyMissing, KeyRevoked; StoreError for a pepper that is not the one of the other keys.
+        """
+        ...
+
+    async def revoke(self, name: str, now_ns: int, *, audit: AuditEntry | None = None) -> StoredKey:
+        """The key, and those before it, never work again. A second time changes nothing. Raise KeyMissing."""
+        ...

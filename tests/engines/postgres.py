@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
@@ -112,12 +113,15 @@ class PostgresServer:
 
     def pause(self) -> None:
         """Let no process of it answer; connections stay open."""
-        for process in self._processes():
-            os.kill(process, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
         for process in self._processes():
-            os.kill(process, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # a worker of the server that has ended meanwhile
+                os.kill(process, number)
 
     def _processes(self) -> list[int]:
         """The postmaster first; the others are its children, in sessions of their own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,9 @@ WAIT_WITHIN = 5.0
 class PostgresPool:
     """At most MOST_CONNECTIONS connections, made when they are needed. ``name``: the store's, without secrets."""
 
-    def __init__(self, pool: Any, name: str) -> None:
+    def __init__(self, pool: Any, name: str, connect: Callable[..., Awaitable[Any]]) -> None:
         self._pool = pool
+        self._connect = connect
         self.name = name
 
     @classmethod
@@ -45,6 +46,7 @@ class PostgresPool:
                 f"store: {name} needs the driver asyncpg, which is not installed. "
                 "Run: pip install 'piapi-gateway[postgres]'"
             ) from None
+        settings = {"application_name": application, "timezone": "UTC"}
         try:
             pool = await asyncpg.create_pool(
                 url,
@@ -53,14 +55,32 @@ class PostgresPool:
                 timeout=CONNECT_WITHIN,
                 command_timeout=ANSWER_WITHIN,
                 max_inactive_connection_lifetime=300.0,
-                server_settings={"application_name": application, "timezone": "UTC"},
+                server_settings=settings,
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
             raise StoreError(
                 f"store: {name} cannot be reached: {_plain(error)}. "
                 "Check that the server runs, the address, the user, the password and that the database exists."
             ) from None  # what it was raised from may quote the URL
-        return cls(pool, name)
+
+        def connect(within: float, answer_within: float) -> Awaitable[Any]:
+            return asyncpg.connect(url, timeout=within, command_timeout=answer_within, server_settings=settings)
+
+        return cls(pool, name, connect)
+
+    async def connect(self, within: float, answer_within: float) -> asyncpg.Connection[Any]:
+        """A connection beside the pool, its user's own to close. ``within``: seconds until there must be one.
+        ``answer_within``: seconds for a statement, after which the server ends it as well.
+
+        Raises the errors of asyncpg, OSError, TimeoutError.
+        """
+        connection: asyncpg.Connection[Any] = await self._connect(within, answer_within)
+        await connection.execute(f"SET statement_timeout = {int(answer_within * 1000):d}")
+        return connection
+
+    async def expire(self) -> None:
+        """Have every connection made anew before it is used again: the server was gone."""
+        await self._pool.expire_connections()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:

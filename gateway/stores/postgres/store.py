@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
+from gateway.stores.postgres.alerts import PostgresAlerts
+from gateway.stores.postgres.balances import PostgresBalances
+from gateway.stores.postgres.deliveries import PostgresDeliveries
+from gateway.stores.postgres.folding import Folding
+from gateway.stores.postgres.jobs import PostgresJobs
+from gateway.stores.postgres.keys import PostgresKeys
+from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.response_places import PostgresResponsePlaces
+from gateway.stores.postgres.responses import PostgresResponses
+from gateway.stores.postgres.teams import PostgresTeams
+from gateway.stores.postgres.usage import PostgresUsage
+
+log = logging.getLogger("gateway.stores")
 
 
 class PostgresStore:
@@ -17,14 +32,26 @@ class PostgresStore:
     """
 
     pepper_file: Path | None = None
-    recovered = 0
     unchecked = False
 
-    def __init__(self, pool: PostgresPool, clock: Clock, gateway_id: str, *, made: bool) -> None:
+    def __init__(self, pool: PostgresPool, ledger: PostgresLedger, gateway_id: str, *, made: bool) -> None:
         self._pool = pool
         self.name = pool.name
         self.made = made
-        self.booked_late = 0
+        self.ledger = ledger
+        self.recovered = ledger.recovered
+        self.booked_late = ledger.booked_late
+        self.usage = PostgresUsage(pool)
+        self.keys = PostgresKeys(pool)
+        self.teams = PostgresTeams(pool)
+        self.alerts = PostgresAlerts(pool, gateway_id)
+        self.responses = PostgresResponses(pool)
+        self.response_places = PostgresResponsePlaces(pool)
+        self.deliveries = PostgresDeliveries(pool)
+        self.jobs = PostgresJobs(pool)
+        self.usage = PostgresUsage(pool)
+        self.balances = PostgresBalances(pool)
+        self._folding = Folding(pool)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:
@@ -36,7 +63,8 @@ class PostgresStore:
         try:
             async with pool.connection() as connection:
                 made = await migrate(connection, clock.wall_ns(), pool.name)
-            return cls(pool, clock, gateway_id, made=made)
+            ledger = await PostgresLedger.open(pool, clock, gateway_id, spill)
+            return cls(pool, ledger, gateway_id, made=made)
         except BaseException:
             await pool.close()
             raise
@@ -46,11 +74,18 @@ class PostgresStore:
         return ""
 
     async def mark(self) -> None:
-        """Nothing to note: the server keeps its own."""
+        """Make partitions ahead, take up what gateways left that are gone, and fold what was spent into its sums."""
+        try:
+            await self.ledger.care()
+        except StoreError as error:
+            log.warning("the store could not be looked after: %s", error)
 
     async def watch(self) -> str:
-        """Nothing to watch: a server that is gone is met by what is written."""
-        return ""
+        """Why no requests are taken, as the server is gone or fails; empty if they are. Sums are folded from time to time."""
+        self._folding.begin_if_due()
+        return self.ledger.finding
 
     async def close(self) -> None:
+        await self._folding.close()
+        await self.ledger.close()
         await self._pool.close()

@@ -21,8 +21,8 @@ import orjson
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import PRIVATELY, close_to_others, sync_folder
+from gateway.stores.files import beside, give_to_owner_of
 from gateway.stores.records import Backup
-from gateway.stores.sqlite.files import beside, give_to_owner_of
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.loss import StoreLost, find_loss
 from gateway.stores.sqlite.mark import UNMARKED, Mark, read_mark, write_mark

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from gateway.stores.sqlite.rollup import FIGURES, NS, pruned_before
+from gateway.stores.spans import NS
+from gateway.stores.sqlite.rollup import FIGURES, pruned_before
 from gateway.stores.sqlite.tally import TRIGGERS, miscounts, read_position
 
 MAX_EXAMPLES = 10

@@ -8,14 +8,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import orjson
-
 from gateway.core.errors import StoreError
-from gateway.core.types import Budget
+from gateway.stores.key_columns import SETTINGS, active_keys, older_keys, settings_of, settings_row
 from gateway.stores.key_records import MAX_PAGE, NAME, KeyExists, KeyMissing, KeyRevoked, KeySettings, StoredKey
 from gateway.stores.records import AuditEntry
 from gateway.stores.sqlite.audit import append
@@ -54,7 +51,7 @@ def load_active(path: Path, now_ns: int) -> list[StoredKey]:
     """
     with reading(path) as store:
         keys = list(_select(store, "WHERE revoked_at_ns IS NULL ORDER BY name", ()))
-    return [_without_dead_digests(key, now_ns) for key in keys if key.active(now_ns)]
+    return active_keys(keys, now_ns)
 
 
 def pepper_mark(path: Path) -> bytes | None:
@@ -117,7 +114,7 @@ class KeyStore:
         """
 
         def work(store: sqlite3.Connection) -> StoredKey:
-            settings = _settings_row(change(_get_in_use(store, name).settings))
+            settings = settings_row(change(_get_in_use(store, name).settings))
             store.execute(
                 "UPDATE keys SET team = ?, models = ?, rpm = ?, tpm = ?, parallel = ?, budget_nano = ?, "
                 "budget_period = ?, expires_at_ns = ?, note = ?, model_budgets = ?, alert = ? WHERE name = ?",
@@ -210,71 +207,23 @@ def _get_in_use(store: sqlite3.Connection, name: str) -> StoredKey:
 def _select(store: sqlite3.Connection, rest: str, values: tuple[Any, ...]) -> Iterator[StoredKey]:
     with closing(
         store.execute(
-            f"SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, {_OLDER}, team, models, "  # noqa: S608
-            "rpm, tpm, parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert "
-            f"FROM keys {rest}",
+            f"SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, {_OLDER}, "  # noqa: S608
+            f"{SETTINGS} FROM keys {rest}",
             values,
         )
     ) as rows:
         for name, digest, created, revoked, old_digest, old_until, older, *chosen in rows:
-            before = tuple((bytes.fromhex(each), until_ns) for each, until_ns in _latest_first(orjson.loads(older)))
-            yield StoredKey(name, digest, _settings(*chosen), created, revoked, old_digest, old_until, before)
-
-
-def _settings(
-    team: str | None, models: str, rpm: int | None, tpm: int | None, parallel: int | None, *others: Any
-) -> KeySettings:
-    """From a row's columns, from ``team`` to ``alert``."""
-    amount, period, expires, note, model_budgets, alert = others
-    return KeySettings(
-        team,
-        tuple(orjson.loads(models)),
-        rpm,
-        tpm,
-        parallel,
-        None if amount is None else Budget(amount, period),
-        expires,
-        note,
-        tuple((pattern, Budget(**budget)) for pattern, budget in orjson.loads(model_budgets).items()),
-        tuple(orjson.loads(alert)),
-    )
+            settings = settings_of(*chosen)
+            yield StoredKey(name, digest, settings, created, revoked, old_digest, old_until, older_keys(older))
 
 
 def _row(key: StoredKey) -> tuple[Any, ...]:
     return (
         key.name,
         key.digest,
-        *_settings_row(key.settings),
+        *settings_row(key.settings),
         key.created_at_ns,
         key.revoked_at_ns,
         key.old_digest,
         key.old_until_ns,
     )
-
-
-def _settings_row(settings: KeySettings) -> tuple[Any, ...]:
-    """In the order of the table's columns, from ``team`` to ``alert``."""
-    budget = (None, None) if settings.budget is None else astuple(settings.budget)
-    return (
-        settings.team,
-        orjson.dumps(settings.models).decode(),
-        settings.rpm,
-        settings.tpm,
-        settings.parallel,
-        *budget,
-        settings.expires_at_ns,
-        settings.note,
-        orjson.dumps(dict(settings.model_budgets)).decode(),
-        orjson.dumps(settings.alert).decode(),
-    )
-
-
-def _latest_first(older: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    return sorted(older, key=lambda each: each[1], reverse=True)
-
-
-def _without_dead_digests(key: StoredKey, now_ns: int) -> StoredKey:
-    older = tuple((digest, until_ns) for digest, until_ns in key.older if now_ns < until_ns)
-    if key.old_until_ns is None or now_ns < key.old_until_ns:
-        return replace(key, older=older)
-    return replace(key, old_digest=None, old_until_ns=None, older=older)

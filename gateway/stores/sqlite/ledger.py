@@ -26,11 +26,11 @@ from gateway.stores.records import (
     UnknownExchange,
     prunable_before,
 )
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite import corrections, inserts, open_exchanges, pruning, queries, schema
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import file_state, read_mark
 from gateway.stores.sqlite.place import Place
-from gateway.stores.sqlite.spill import Spill
 from gateway.stores.sqlite.watched_mark import WatchedMark
 from gateway.stores.sqlite.writer import Batch, Waiter, Writer
 from gateway.stores.sqlite.writer_jobs import WriterJob

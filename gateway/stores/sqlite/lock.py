@@ -19,8 +19,8 @@ from pathlib import Path
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import CAREFULLY, read_at, write_at
 from gateway.runtime.file_lock import lock, lock_beyond
+from gateway.stores.files import beside, open_own
 from gateway.stores.records import StoreInUse
-from gateway.stores.sqlite.files import beside, open_own
 
 
 class StoreLock:

@@ -26,7 +26,7 @@ import orjson
 
 from gateway.runtime.boots import this_boot
 from gateway.runtime.disk import CAREFULLY, PRIVATELY, sync_data, sync_folder, write_at
-from gateway.stores.sqlite.files import beside, give_to_owner_of
+from gateway.stores.files import beside, give_to_owner_of
 from gateway.stores.sqlite.tally import Count, Position
 
 FEW = 100_000

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 
 from gateway.stores.records import TaskRecord, UsageRow, Verification
+from gateway.stores.spans import DAY, NS, days
 from gateway.stores.sqlite.integrity import problems
 from gateway.stores.sqlite.loss import find_loss
 from gateway.stores.sqlite.mark import Mark, read_mark
-from gateway.stores.sqlite.rollup import DAY, NS, pruned_before
+from gateway.stores.sqlite.rollup import pruned_before
 from gateway.stores.sqlite.schema import reading
 from gateway.stores.sqlite.usage_rows import usage_rows
+from gateway.stores.usage_sums import checked_fields, in_order
 
 DIMENSIONS: Mapping[str, str | None] = {
     "key": "key",
@@ -36,9 +38,7 @@ def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_z
     it, ``day`` a YYYY-MM-DD of ``time_zone``. Where rows were pruned, a period begins and ends with an hour of UTC.
     Raises StoreError, and ValueError for an unknown field in ``by``.
     """
-    fields = tuple(dict.fromkeys(by))
-    if unknown := [field for field in fields if field not in DIMENSIONS]:
-        raise ValueError(f"usage cannot be grouped by {', '.join(unknown)}; it can by {', '.join(DIMENSIONS)}")
+    fields = checked_fields(by)
     found: list[UsageRow] = []
     with reading(path) as store:
         pruned = pruned_before(store)
@@ -47,7 +47,7 @@ def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_z
         else:
             for day, start, end in _days(store, since_ns, until_ns, time_zone):
                 found.extend(_rows(store, start, end, fields, pruned, day))
-    return sorted(found, key=lambda row: [(value is not None, value or "") for value in row.group.values()])
+    return in_order(found)
 
 
 def verify(path: Path) -> Verification:
@@ -112,19 +112,4 @@ def _days(store: sqlite3.Connection, since_ns: int, until_ns: int, zone: tzinfo)
     ).fetchone()
     if first is None:
         return
-    start, stop = max(since_ns, first * NS), min(until_ns, (last + DAY) * NS)
-    if start >= stop:
-        return
-    day = datetime.fromtimestamp(start // NS, zone).date()
-    while start < stop:
-        after = day + timedelta(days=1)
-        end = min(_midnight(after, zone), stop)
-        if start < end:  # a zone that crossed the date line has a day of no length
-            yield day.isoformat(), start, end
-            start = end
-        day = after
-
-
-def _midnight(day: date, zone: tzinfo) -> int:
-    """The first nanosecond of a day; where the clock skips midnight, the moment it does (PEP 495, fold 0)."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * NS
+    yield from days(max(since_ns, first * NS), min(until_ns, (last + DAY) * NS), zone)

@@ -7,29 +7,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from operator import add
 from typing import Any
 
-NS = 1_000_000_000
-
-HOUR, DAY = 3_600, 86_400
-"""Seconds: the spans of the roll-up, always of UTC."""
+from gateway.stores.spans import NS, Piece, split
 
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "charged", "upstream_cost")
 """What is added up, in the order of every tuple of sums."""
 
 Group = tuple[Any, ...]
 Sums = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """``start <= at < end``, Unix nanoseconds. ``span``: the roll-up's to read it from, or 0 for the rows."""
-
-    span: int
-    start: int
-    end: int
 
 
 def add_up(
@@ -44,7 +31,7 @@ def add_up(
     """The sums of what came in ``start_ns <= at < end_ns``, by the values of ``columns``.
 
     ``columns``, ``figures``: SQL of our own; the first figure is ``requests``.
-    ``pruned_ns``: see ``split``. Groups without a single request are left out.
+    ``pruned_ns``: see ``spans.split``. Groups without a single request are left out.
     """
     totals: dict[Group, Sums] = {}
     for piece in split(start_ns, end_ns, pruned_ns):
@@ -52,30 +39,6 @@ def add_up(
             known = totals.get(group)
             totals[group] = sums if known is None else tuple(map(add, known, sums))
     return {group: sums for group, sums in totals.items() if sums[0]}
-
-
-def split(start_ns: int, end_ns: int, pruned_ns: int) -> Iterator[Piece]:
-    """Cut a period at the hours and days of UTC, in order of time.
-
-    ``pruned_ns``: a whole hour; before it there may be no rows any more. A boundary there is moved back to its hour,
-    so that periods which adjoin still do, and nothing is counted twice or not at all.
-    """
-    start, end = (
-        _floor(moment, HOUR) if moment < pruned_ns else moment for moment in (max(start_ns, 0), max(end_ns, 0))
-    )
-    first_hour, last_hour = _ceiling(start, HOUR), _floor(end, HOUR)
-    if first_hour >= last_hour:
-        cuts = [(0, start, end)]
-    else:
-        first_day, last_day = _ceiling(start, DAY), _floor(end, DAY)
-        if first_day >= last_day:
-            hours = [(HOUR, first_hour, last_hour)]
-        else:
-            hours = [(HOUR, first_hour, first_day), (DAY, first_day, last_day), (HOUR, last_day, last_hour)]
-        cuts = [(0, start, first_hour), *hours, (0, last_hour, end)]
-    for span, first, last in cuts:
-        if first < last:
-            yield Piece(span, first, last)
 
 
 def pruned_before(store: sqlite3.Connection) -> int:
@@ -98,11 +61,3 @@ def _sums(
         bounds,
     ):
         yield row[: len(columns)], row[len(columns) :]
-
-
-def _floor(moment_ns: int, span: int) -> int:
-    return moment_ns - moment_ns % (span * NS)
-
-
-def _ceiling(moment_ns: int, span: int) -> int:
-    return -_floor(-moment_ns, span)

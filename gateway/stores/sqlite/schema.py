@@ -13,8 +13,8 @@ from pathlib import Path
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import PRIVATELY
+from gateway.stores.files import beside, give_to_owner_of, keep_private
 from gateway.stores.sqlite.booked_prices import WritingConnection
-from gateway.stores.sqlite.files import beside, give_to_owner_of, keep_private
 from gateway.stores.sqlite.loss import StoreLost, find_loss, lost_file
 from gateway.stores.sqlite.mark import UNMARKED, Mark, file_state, read_mark
 

@@ -86,6 +86,13 @@ class SQLiteKeyReader:
     async def pepper_mark(self) -> bytes | None:
         return await asyncio.to_thread(keys.pepper_mark, self._path)
 
+    async def version(self) -> int:
+        """0: while a gateway serves from the file, no other process changes its keys."""
+        return 0
+
+    async def changed_since(self, version: int) -> tuple[int, list[StoredKey]]:
+        return version, []
+
 
 class SQLiteKeys(SQLiteKeyReader, keys.KeyStore):
     """The keys of a file that ``writer`` writes. Implements ``stores.base.KeyRecords``."""
@@ -145,8 +152,9 @@ class SQLiteAlerts:
     async def known(self) -> KnownAlerts:
         return await asyncio.to_thread(alerts.known, self._ledger.path)
 
-    async def record(self, alert: StoredAlert) -> None:
+    async def record(self, alert: StoredAlert) -> bool:
         await self._ledger.write(partial(alerts.record, alert=alert))
+        return True  # no other gateway raises alerts in this store
 
     async def end(self, id: str, state: AlertState) -> None:
         await self._ledger.write(partial(alerts.end, id=id, state=state))

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.stores.records import ExchangeRecord, TaskRecord
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite import inserts, schema
-from gateway.stores.sqlite.spill import Spill
 from gateway.stores.sqlite.writer_jobs import WriterJob
 from gateway.stores.sqlite.written_log import WrittenLog
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app.assembly import new_gateway_id
 from gateway.stores.base import Store, StoreReader
 from gateway.stores.engines import open_store, read_store
 from tests.stores.makers import StoppedClock
@@ -18,10 +19,11 @@ class Engine:
     """A place for one store of one engine: ``open`` it to serve, ``read`` beside that; ``close`` lets go of all."""
 
     url: str
+    folder: Path
     opened: list[Store] = field(default_factory=list)
 
     async def open(self) -> Store:
-        store = await open_store(self.url, StoppedClock())
+        store = await open_store(self.url, StoppedClock(), new_gateway_id(), self.folder / "spill")
         self.opened.append(store)
         return store
 
@@ -48,6 +50,10 @@ ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {"sqlite": sq
 
 ON_POSTGRES: set[str] = {
     # The suites that PostgreSQL passes, one a line.
+    "test_deliveries",
+    "test_ledger",
+    "test_response_places",
+    "test_responses",
 }
 
 
@@ -55,7 +61,7 @@ ON_POSTGRES: set[str] = {
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     if request.param == "postgres" and request.module.__name__.rsplit(".", 1)[-1] not in ON_POSTGRES:
         pytest.skip("not built yet")
-    made = Engine(ENGINES[request.param](request, tmp_path))
+    made = Engine(ENGINES[request.param](request, tmp_path), tmp_path)
     yield made
     await made.close()
 

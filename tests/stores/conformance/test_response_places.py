@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from gateway.runtime.ports import SystemClock
 from gateway.stores.base import Store
-from gateway.stores.engines import open_store
 from gateway.stores.response_records import KeptPlace, ResponsePlaceRecords
 
 HERE, THERE = ("backup", "first"), ("backup", "second")
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(f"sqlite:///{tmp_path / 'gateway.db'}", SystemClock())
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from gateway.core.errors import StoreError
+from gateway.stores.files import beside
 from gateway.stores.records import StoreInUse
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite.backup import MANIFEST, make_backup, read_backup, restore_backup
-from gateway.stores.sqlite.files import beside
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
-from gateway.stores.sqlite.spill import Spill
 
 from .books import StoppedClock, intent, nothing_pending, rows, settlement
 

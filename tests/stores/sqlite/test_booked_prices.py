@@ -13,9 +13,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from gateway.stores import spill
 from gateway.stores.records import BookedPrice, Correction, PriceUse, UsageRow
 from gateway.stores.settled_fields import settled_fields
-from gateway.stores.sqlite import booked_prices, corrections, inserts, pruning, schema, spill
+from gateway.stores.sqlite import booked_prices, corrections, inserts, pruning, schema
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import usage, verify
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from gateway.stores.files import beside
 from gateway.stores.records import HOUR_NS
 from gateway.stores.sqlite import mark, schema, writer
-from gateway.stores.sqlite.files import beside
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.loss import StoreLost
 from gateway.stores.sqlite.mark import MarkFile, read_mark, write_mark

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import GatewayError
+from gateway.stores.files import beside
 from gateway.stores.sqlite import inserts, ledger, schema, store
-from gateway.stores.sqlite.files import beside
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.mark import UNMARKED, read_mark, write_mark
 from gateway.stores.sqlite.queries import verify

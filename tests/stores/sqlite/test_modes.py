@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreError
-from gateway.stores.sqlite import files
+from gateway.stores import files
 from gateway.stores.sqlite.backup import make_backup, read_backup, restore_backup
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.store import keys_for_writing

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.stores.records import BookedPrice, Correction, UsageRow
+from gateway.stores.spans import DAY, HOUR, NS, Piece, split
 from gateway.stores.sqlite import corrections, inserts, pruning, schema
 from gateway.stores.sqlite.open_exchanges import charged_since
 from gateway.stores.sqlite.queries import usage, verify
-from gateway.stores.sqlite.rollup import DAY, HOUR, NS, Piece, split
 
 from .books import intent, old_store, settlement
 from .books import rows as found_rows

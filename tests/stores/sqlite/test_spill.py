@@ -18,10 +18,10 @@ import pytest
 import gateway
 from gateway.core.errors import StoreError
 from gateway.stores.records import AttemptRecord, ExchangeRecord
+from gateway.stores.spill import ROOM, Spill
 from gateway.stores.sqlite import inserts, schema, writer
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
-from gateway.stores.sqlite.spill import ROOM, Spill
 
 from .books import StoppedClock, child, intent, nothing_pending, rows, settlement, until
 
@@ -246,7 +246,7 @@ asyncio.run(main())
 KILLED_BETWEEN_READING_IN_AND_EMPTYING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway.stores.sqlite.spill import Spill
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from tests.stores.sqlite.books import StoppedClock
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite import inserts, schema, writer
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
-from gateway.stores.sqlite.spill import Spill
 
 from .books import StoppedClock, child, intent, nothing_pending, released, rows, settlement, until
 

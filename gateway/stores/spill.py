@@ -1,4 +1,4 @@
-"""Where settlements go that the store will not take at present: a file of lines beside it, with its room reserved.
+"""Where settlements go that the store will not take at present: a file of lines, with its room reserved.
 
 A line is ``1 <CRC-32 of the JSON, 8 hex digits> <JSON of its fields>``, and empty lines mean nothing; the first NUL
 ends the file's content, what follows is reserved room. So a full disk does not keep settlements from being written, and
@@ -11,16 +11,18 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import read_at, reserve_room, sync_data, write_at
+from gateway.runtime.file_lock import lock
+from gateway.stores.files import beside, open_own
 from gateway.stores.records import ExchangeRecord
 from gateway.stores.settled_fields import settled_fields, settled_record
-from gateway.stores.sqlite.files import beside, open_own
 
 ROOM = 4 * 1024 * 1024
 """Bytes reserved: some 7,000 settlements. More are written if the disk allows."""
@@ -28,20 +30,33 @@ ROOM = 4 * 1024 * 1024
 log = logging.getLogger("gateway.stores")
 
 
-class Spill:
-    """The file ``<store>.spill``; its holder holds the StoreLock. ``filled``: whether there is anything in it."""
+class Lines(NamedTuple):
+    """What a line holds: ``fields`` of a record, as JSON writes them; ``record`` of such fields, which raises
+    ValueError, TypeError or KeyError for others.
+    """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    fields: Callable[[ExchangeRecord], dict[str, Any]] = settled_fields
+    record: Callable[[Mapping[str, Any]], ExchangeRecord] = settled_record
+
+
+SETTLEMENTS = Lines()
+
+
+class Spill:
+    """The file ``<store>.spill``, of one holder. ``filled``: whether there is anything in it."""
+
+    def __init__(self, path: Path, descriptor: int, lines: Lines = SETTLEMENTS) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._lines = lines
         self._end = 0
         self._failing = False
 
     @classmethod
-    def open(cls, store: Path) -> Spill:
+    def open(cls, store: Path, lines: Lines = SETTLEMENTS) -> Spill:
         """Make the file if need be and reserve its room, as far as the disk has it. StoreError as ``open_own``."""
         path = beside(store, "spill")
-        spill = cls(path, open_own(path, "spill file"))
+        spill = cls(path, open_own(path, "spill file"), lines)
         spill._reserve()
         return spill
 
@@ -73,7 +88,7 @@ class Spill:
         One that JSON cannot hold is logged and left out: it would fit no row either.
         """
         # The empty line ahead keeps them apart from what a failed try may have left.
-        lines = b"\n" + b"".join(filter(None, map(_line, settlements)))
+        lines = b"\n" + b"".join(filter(None, (_line(one, self._lines) for one in settlements)))
         try:
             written = 0
             while written < len(lines):
@@ -102,6 +117,17 @@ class Spill:
         else:
             self._end = 0
 
+    def lock(self) -> None:
+        """Have it for this process alone, until it is closed, where the file system can do that. Raises StoreError if
+        another process has it.
+        """
+        try:
+            lock(self._descriptor)
+        except BlockingIOError:
+            raise StoreError(f"{self.path} is in use by another process.") from None
+        except OSError as error:
+            log.warning("%s cannot be locked: %s", self.path, error.strerror)
+
     def close(self) -> None:
         os.close(self._descriptor)
 
@@ -117,7 +143,7 @@ class Spill:
     def _parse(self, content: bytes) -> Iterator[ExchangeRecord]:
         *lines, torn = content.split(b"\n")
         for line in filter(None, lines):
-            settlement = _settlement(line)
+            settlement = _settlement(line, self._lines)
             if settlement is None:
                 log.error("%s: a line makes no sense and is left out", self.path)
             else:
@@ -126,21 +152,21 @@ class Spill:
             log.warning("%s ends with a line that a crash tore; nobody was promised what it said", self.path)
 
 
-def _line(settlement: ExchangeRecord) -> bytes | None:
+def _line(settlement: ExchangeRecord, lines: Lines = SETTLEMENTS) -> bytes | None:
     try:
-        text = orjson.dumps(settled_fields(settlement))
+        text = orjson.dumps(lines.fields(settlement))
     except TypeError:
         log.error("a settlement fits no line of the spill file: %r", settlement)
         return None
     return b"1 %08x %s\n" % (zlib.crc32(text), text)
 
 
-def _settlement(line: bytes) -> ExchangeRecord | None:
+def _settlement(line: bytes, lines: Lines = SETTLEMENTS) -> ExchangeRecord | None:
     version, _, rest = line.partition(b" ")
     checksum, _, text = rest.partition(b" ")
     if version != b"1" or checksum != b"%08x" % zlib.crc32(text):
         return None
     try:
-        return settled_record(orjson.loads(text))
+        return lines.record(orjson.loads(text))
     except (ValueError, TypeError, KeyError):  # a version that knew other fields
         return None

@@ -1,0 +1,24 @@
+"""Writing down what became of exchanges whose outcome was unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.stores.postgres.booking import write_correction
+from gateway.stores.records import Correction, NotUnknown
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+async def correct(connection: asyncpg.Connection[Any], correction: Correction, price: int | None) -> bool:
+    """Inside a transaction: add a correction; False if the exchange has one already.
+
+    Raises NotUnknown if the exchange is not of unknown outcome.
+    """
+    found = await connection.fetchrow("SELECT state, intent_ns FROM settlements WHERE id = $1", correction.id)
+    if found is None:
+        raise NotUnknown(f"Exchange {correction.id} is not settled yet, or was never seen.")
+    if found["state"] != "unknown":
+        raise NotUnknown(f"Exchange {correction.id} is {found['state']}; only one of unknown outcome can be corrected.")
+    return await write_correction(connection, correction, found["intent_ns"], price)

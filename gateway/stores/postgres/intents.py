@@ -1,0 +1,203 @@
+"""Intents: what waits for its commit is committed together, in one statement, before anything is bought.
+
+A store that fails costs intents their request, at once. Of those that were on their way just then it is not known
+whether they are in the books: they are given to be settled as released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gateway.core import errors
+from gateway.stores.postgres import inserts
+from gateway.stores.postgres.link import (
+    ANSWER_SECONDS,
+    RETRY_SECONDS,
+    Health,
+    Link,
+    engine_errors,
+    passing_errors,
+    whole,
+)
+from gateway.stores.postgres.months import Months
+from gateway.stores.records import ExchangeRecord
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection = asyncpg.Connection[Any]
+
+TRIES = 5
+"""Of a transaction that others are in the way of."""
+
+Admit = Callable[["Connection", Sequence[ExchangeRecord]], Awaitable[Mapping[str, Exception]]]
+"""Asks the budgets of these, in their transaction; the ids of those that are refused, and what their callers are told."""
+
+log = logging.getLogger("gateway.stores")
+
+
+class IntentWriter:
+    """Commits intents on a connection of its own. Belongs to one loop.
+
+    ``doubtful``: is told of intents whose commit failed, and which may be in the books all the same.
+    ``acknowledged``: is called after each batch, however it went.
+    ``under_way``: the ids of those whose commit is not known yet.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        health: Health,
+        months: Months,
+        gateway: str,
+        admit: Admit,
+        doubtful: Callable[[ExchangeRecord], None],
+        acknowledged: Callable[[], None],
+    ) -> None:
+        self.under_way: set[str] = set()
+        self._link = link
+        self._health = health
+        self._months = months
+        self._gateway = gateway
+        self._admit = admit
+        self._doubtful = doubtful
+        self._acknowledged = acknowledged
+        self._queue: list[tuple[ExchangeRecord, Future[None]]] = []
+        self._wake = asyncio.Event()
+        self._ending = False
+
+    @property
+    def pending(self) -> int:
+        """Intents that wait, or are on their way."""
+        return len(self._queue) + len(self.under_way)
+
+    def put(self, intent: ExchangeRecord) -> Future[None]:
+        """Hand over an intent. The future ends with its commit, or raises errors.ledger_unavailable(), or what
+        ``Admit`` says. Cancelled before it is under way, it is not written.
+        """
+        waiter: Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((intent, waiter))
+        self._wake.set()
+        return waiter
+
+    def wake(self) -> None:
+        """Look again whether the store is usable."""
+        self._wake.set()
+
+    def end(self) -> None:
+        """Let ``run`` return when all that waits is written."""
+        self._ending = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write until the end."""
+        try:
+            while self._queue or not self._ending:
+                if not self._health.usable:
+                    await self._try_again()
+                elif not self._queue:
+                    self._wake.clear()
+                    await self._wake.wait()
+                else:
+                    await self._write(self._take())
+        finally:
+            self._refuse()
+            await self._link.close()
+
+    def _take(self) -> list[tuple[ExchangeRecord, Future[None]]]:
+        taken, self._queue = self._queue[: inserts.MAX_ROWS], self._queue[inserts.MAX_ROWS :]
+        return [(intent, waiter) for intent, waiter in taken if not waiter.done()]
+
+    async def _write(self, batch: list[tuple[ExchangeRecord, Future[None]]]) -> None:
+        if not batch:
+            return
+        self.under_way = {intent.id for intent, _ in batch}
+        try:
+            for _ in range(TRIES):
+                try:
+                    refused = await self._commit([intent for intent, _ in batch])
+                except passing_errors() as error:
+                    passing = error
+                else:
+                    break
+            else:
+                raise passing
+        except inserts.unfit() as error:
+            await self._write_singly(batch, error)
+        except engine_errors() as error:
+            self._fail(batch, error)
+        else:
+            for intent, waiter in batch:
+                _answer(waiter, refused.get(intent.id))
+        finally:
+            self.under_way.clear()
+            self._acknowledged()
+
+    async def _commit(self, intents: list[ExchangeRecord]) -> Mapping[str, Exception]:
+        """Commit them, but those that their budgets refuse, which are returned."""
+        connection = await self._link.synced(any(intent.paid for intent in intents))
+        if missing := self._months.missing(intent.at_ns for intent in intents):
+            await self._months.make(connection, missing)
+        if not any(getattr(intent, "claims", ()) for intent in intents):
+            await inserts.insert_intents(connection, intents, self._gateway, ANSWER_SECONDS)
+            return {}
+        async with whole(connection):
+            refused = await self._admit(connection, intents)
+            admitted = [intent for intent in intents if intent.id not in refused] if refused else intents
+            if admitted:
+                await inserts.insert_intents(connection, admitted, self._gateway, ANSWER_SECONDS)
+        return refused
+
+    async def _write_singly(self, batch: list[tuple[ExchangeRecord, Future[None]]], error: Exception) -> None:
+        """One of them fits no row: only that one shall fail."""
+        if len(batch) == 1:
+            log.error("an intent fits no row of the ledger: %s", error)
+            _answer(batch[0][1], errors.ledger_unavailable())
+            return
+        for one in batch:
+            if self._health.usable and not one[1].done():
+                await self._write([one])
+            else:
+                _answer(one[1], errors.ledger_unavailable())
+
+    def _fail(self, batch: list[tuple[ExchangeRecord, Future[None]]], error: Exception) -> None:
+        self._health.failed(error)
+        self._link.drop()
+        for intent, waiter in batch:
+            if not waiter.cancelled():  # of one that was, its caller settles it
+                self._doubtful(intent)
+            _answer(waiter, errors.ledger_unavailable())
+        self._refuse()
+
+    def _refuse(self) -> None:
+        waiting, self._queue = self._queue, []
+        for _, waiter in waiting:
+            _answer(waiter, errors.ledger_unavailable())
+
+    async def _try_again(self) -> None:
+        """Write what means nothing but that writing works, or wait for the next time to try."""
+        self._refuse()
+        if self._ending:
+            return
+        try:
+            connection = await self._link.connection()
+            await connection.execute("UPDATE probe SET beats = beats + 1", timeout=ANSWER_SECONDS)
+        except engine_errors() as error:
+            self._health.failed(error)
+            self._link.drop()
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            self._health.worked()
+
+
+def _answer(waiter: Future[None], refusal: Exception | None) -> None:
+    if waiter.done():  # its task was cancelled
+        return
+    if refusal is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(refusal)

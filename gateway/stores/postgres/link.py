@@ -1,0 +1,137 @@
+"""A connection of the writer's own, made again when it was lost, and whether the store takes what is written."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.errors import StoreError
+from gateway.stores.postgres.pool import PostgresPool
+
+if TYPE_CHECKING:
+    import asyncpg
+
+RETRY_SECONDS = 0.25
+"""Between two tries of a store that failed."""
+
+CONNECT_SECONDS = 1.5
+"""For one try to connect: what a server that is back would answer within, and no more than its users wait for it."""
+
+ANSWER_SECONDS = 3.0
+"""For a statement. A server that takes longer counts as gone."""
+
+_SYNCED = "SET synchronous_commit = on"
+_DEFERRED = "SET synchronous_commit = off"
+
+log = logging.getLogger("gateway.stores")
+
+
+@cache
+def engine_errors() -> tuple[type[Exception], ...]:
+    """What writing may raise where the store is at fault, or the way to it."""
+    import asyncpg
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, StoreError)
+
+
+@cache
+def passing_errors() -> tuple[type[Exception], ...]:
+    """What a transaction is tried again for, at once: another one was in its way."""
+    import asyncpg
+
+    return (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+def plain(error: BaseException) -> str:
+    """One line of what the server or the system said."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@asynccontextmanager
+async def whole(connection: asyncpg.Connection[Any]) -> AsyncIterator[None]:
+    """A transaction, committed at the end. One that took too long, or was cancelled, ends with its connection: to roll
+    back would wait for the same server.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    except (TimeoutError, CancelledError):
+        connection.terminate()
+        raise
+    except BaseException:
+        await transaction.rollback()
+        raise
+    await transaction.commit()
+
+
+class Health:
+    """Whether intents are being committed at present. Each change is logged once.
+
+    ``changed``: is called with each change.
+    """
+
+    def __init__(self, name: str, changed: Callable[[bool], None] = lambda _: None) -> None:
+        self.usable = True
+        self.finding = ""
+        self._name = name
+        self._changed = changed
+
+    def failed(self, error: BaseException) -> None:
+        """A statement failed for want of the store."""
+        self.finding = f"{self._name} cannot be used: {plain(error)}. Check the server and its log."
+        if self.usable:
+            self.usable = False
+            log.error("the ledger cannot be written, requests are refused until it can: %s", self.finding)
+            self._changed(False)
+
+    def worked(self) -> None:
+        """A statement was committed."""
+        if not self.usable:
+            self.usable = True
+            self.finding = ""
+            log.warning("the ledger is written again: %s", self._name)
+            self._changed(True)
+
+
+class Link:
+    """One connection, of one user at a time."""
+
+    def __init__(self, pool: PostgresPool) -> None:
+        self._pool = pool
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._deferred: bool | None = None
+
+    async def connection(self) -> asyncpg.Connection[Any]:
+        """The connection; raises ``engine_errors`` if there is none to be had."""
+        if self._connection is None or self._connection.is_closed():
+            self._deferred = None
+            self._connection = await self._pool.connect(CONNECT_SECONDS, ANSWER_SECONDS)
+        return self._connection
+
+    async def synced(self, synced: bool) -> asyncpg.Connection[Any]:
+        """The connection, whose commits are on the server's disk when they return, or, if not ``synced``, within the
+        second after: they survive this process then, not a crash of the server.
+        """
+        connection = await self.connection()
+        if self._deferred is not (not synced):
+            await connection.execute(_SYNCED if synced else _DEFERRED, timeout=ANSWER_SECONDS)
+            self._deferred = not synced
+        return connection
+
+    def drop(self) -> None:
+        """Forget the connection, whatever it is doing."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Say goodbye, if that is quick."""
+        if self._connection is not None:
+            with suppress(*engine_errors()):
+                await self._connection.close(timeout=CONNECT_SECONDS)
+            self.drop()

@@ -1,0 +1,94 @@
+"""A PostgreSQL store, read beside the gateways that serve from it, or without one: nothing is made or changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.errors import StoreError
+from gateway.stores.postgres.keys import PostgresKeyReader
+from gateway.stores.postgres.migrating import migrations
+from gateway.stores.postgres.place import store_name
+from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.teams import PostgresTeams
+from gateway.stores.postgres.usage import PostgresUsage
+
+if TYPE_CHECKING:
+    import asyncpg
+
+APPLICATION = "piapi-gateway command"
+"""What the server lists a command as."""
+
+
+class PostgresVisits(PostgresPool):
+    """A connection for each time that one is asked for, and none in between: a command has nothing to close.
+
+    Raises StoreError for a URL of another form, and then for a store that is not there, or of another version.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = store_name(url)
+        self._url = url
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        async with self.unchecked() as connection:
+            await _require_books(connection, self.name)
+            yield connection
+
+    @asynccontextmanager
+    async def unchecked(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """``connection``, whether the store was made or not."""
+        pool = await PostgresPool.open(self._url, APPLICATION, 1)
+        try:
+            async with pool.connection() as connection:
+                yield connection
+        finally:
+            await pool.close()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class PostgresReader:
+    """One database, read. Implements ``stores.base.StoreReader``."""
+
+    pepper_file: Path | None = None
+
+    def __init__(self, url: str) -> None:
+        self._visits = PostgresVisits(url)
+        self.name = self._visits.name
+        self.keys = PostgresKeyReader(self._visits)
+        self.teams = PostgresTeams(self._visits)
+        self.usage = PostgresUsage(self._visits)
+
+    async def exists(self) -> bool:
+        async with self._visits.unchecked() as connection:
+            return bool(await _versions(connection))
+
+    async def check(self) -> None:
+        """Raise StoreError, with words on what to do, if there is no store, or one of another version."""
+        async with self._visits.connection():
+            pass
+
+
+async def _versions(connection: asyncpg.Connection[Any]) -> set[int]:
+    """The migrations that were applied; empty if there is no store."""
+    if await connection.fetchval("SELECT to_regclass('schema_version')") is None:
+        return set()
+    return {row["version"] for row in await connection.fetch("SELECT version FROM schema_version")}
+
+
+async def _require_books(connection: asyncpg.Connection[Any], name: str) -> None:
+    applied, known = await _versions(connection), migrations().keys()
+    if not applied:
+        raise StoreError(
+            f"the store at {name} does not exist: the database holds no books. A gateway makes them when it starts; "
+            "is 'store' the right one?"
+        )
+    if applied - known:
+        raise StoreError(f"{name} was written by a newer version of piapi-gateway. Run that version, or a newer one.")
+    if known - applied:
+        raise StoreError(f"{name} holds no books of this version yet. Start the gateway once to bring it up to date.")
