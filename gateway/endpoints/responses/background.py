@@ -246,7 +246,13 @@ def _answer(run: Run, client: JobClient) -> None:
     notes = note_headers(run.answering.remarks())
     if run.answering.listened_to:
         client.hold(stream=True, heartbeat=0.0, headers=lambda: notes)
-        run.events.subscribe(client.add, lambda: client.end(Ending(200, notes)), start=0)
+
+        def over() -> None:
+            ending = run.listener.ending
+            cut = ending is not None and ending.error is not None and run.listener.goes_on()
+            client.end(ending if cut and ending is not None else Ending(200, notes))
+
+        run.events.subscribe(client.add, over, start=0)
     else:
         client.end(Ending(200, notes, as_stored(run.queued)))
 

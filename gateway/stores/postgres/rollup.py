@@ -45,8 +45,9 @@ class Connections(Protocol):
 @asynccontextmanager
 async def snapshot(connections: Connections) -> AsyncIterator[asyncpg.Connection[Any]]:
     """A connection that sees the books as they were at one moment, and changes nothing. Raises StoreError."""
-    async with connections.connection() as connection, connection.transaction(
-        isolation="repeatable_read", readonly=True
+    async with (
+        connections.connection() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         yield connection
 

@@ -15,6 +15,7 @@ from gateway.stores.postgres.folding import Folding
 from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
+from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
@@ -52,6 +53,7 @@ class PostgresStore:
         self.usage = PostgresUsage(pool)
         self.balances = PostgresBalances(pool)
         self._folding = Folding(pool)
+        self.gateways = PostgresGateways(pool)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:

@@ -132,7 +132,8 @@ class ResponsePresenter:
         return {**response, "output": left_off(response["output"])}
 
     def _break_off(self) -> None:
-        self._telling.break_off([call for call in self._open_calls() if call.begun is not None])
+        open_calls = [] if self.orders else self._open_calls()  # with orders, the chat has ended
+        self._telling.break_off([call for call in open_calls if call.begun is not None])
 
     def whole(self, completion: dict[str, Any], usage: Usage, cost: AnswerCost | None) -> bytes:
         """The response object."""

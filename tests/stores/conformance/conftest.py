@@ -54,6 +54,7 @@ ON_POSTGRES: set[str] = {
     "test_ledger",
     "test_response_places",
     "test_responses",
+    "test_gateways",
 }
 
 
