@@ -23,13 +23,14 @@ Told = Callable[[Job], Awaitable[None]]
 
 class JobKeeping:
     """``on_end``: is told of a job that has ended, once its end is in the store. ``on_kept``: of every job that was
-    written, and is to be written no more for now.
+    written, and is to be written no more for now. ``insists``: what the store does not take is written again.
     """
 
-    def __init__(self, services: Services, records: JobRecords, files: AnswerFiles) -> None:
+    def __init__(self, services: Services, records: JobRecords, files: AnswerFiles, *, insists: bool = False) -> None:
         self._services = services
         self._records = records
         self._files = files
+        self._insists = insists
         self._changed: set[str] = set()
         self._writing: dict[str, asyncio.Task[None]] = {}
         self.on_end: Told = _nothing
@@ -74,7 +75,7 @@ class JobKeeping:
             await self._announce(job)
         except (GatewayError, OSError) as trouble:
             self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
-            if self._records.shared and not self._services.gate.draining:
+            if self._insists and not self._services.gate.draining:
                 await asyncio.sleep(WRITE_AGAIN)
                 self._changed.add(job.id)
             return

@@ -82,12 +82,8 @@ class Traces:
 class JobRecords(Protocol):
     """Jobs, each of the virtual key that it was made for.
 
-    ``shared``: whether other gateways have the same jobs before them.
     Reading raises StoreError, writing errors.ledger_unavailable().
     """
-
-    @property
-    def shared(self) -> bool: ...
 
     async def keep(self, job: StoredJob, result: StoredResult | None = None) -> None:
         """Return once it is durable; one that is there already is written anew, its answer only if there is one."""

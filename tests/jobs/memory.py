@@ -18,8 +18,6 @@ from gateway.stores.job_records import StoredJob, StoredResult, Traces, Unfinish
 class MemoryRecords:
     """Implements ``stores.base.JobRecords``."""
 
-    shared = False
-
     def __init__(self) -> None:
         self.jobs: dict[str, StoredJob] = {}
         self.results: dict[str, StoredResult] = {}

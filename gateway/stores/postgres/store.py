@@ -10,16 +10,14 @@ from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.postgres.alerts import PostgresAlerts
 from gateway.stores.postgres.balances import PostgresBalances
-from gateway.stores.postgres.deliveries import PostgresDeliveries
+from gateway.stores.postgres.fleet import fleet_records
 from gateway.stores.postgres.folding import Folding
-from gateway.stores.postgres.jobs import PostgresJobs
+from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
-from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
-from gateway.stores.postgres.responses import PostgresResponses
 from gateway.stores.postgres.teams import PostgresTeams
 from gateway.stores.postgres.usage import PostgresUsage
 
@@ -46,10 +44,11 @@ class PostgresStore:
         self.keys = PostgresKeys(pool)
         self.teams = PostgresTeams(pool)
         self.alerts = PostgresAlerts(pool, gateway_id)
-        self.responses = PostgresResponses(pool)
+        self.fleet = fleet_records(pool, gateway_id)
+        self.responses = self.fleet.responses
         self.response_places = PostgresResponsePlaces(pool)
-        self.deliveries = PostgresDeliveries(pool)
-        self.jobs = PostgresJobs(pool)
+        self.deliveries = self.fleet.deliveries
+        self.jobs = self.fleet.jobs
         self.usage = PostgresUsage(pool)
         self.balances = PostgresBalances(pool)
         self._folding = Folding(pool)

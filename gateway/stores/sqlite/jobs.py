@@ -42,8 +42,6 @@ _REMOVED_AT_ONCE = 50
 class SQLiteJobs:
     """The jobs in a file that ``writer`` writes."""
 
-    shared = False
-
     def __init__(self, path: Path, writer: Writes) -> None:
         self._path = path
         self._writer = writer

@@ -55,6 +55,7 @@ ON_POSTGRES: set[str] = {
     "test_response_places",
     "test_responses",
     "test_gateways",
+    "test_jobs",
 }
 
 
