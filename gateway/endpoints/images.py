@@ -67,7 +67,7 @@ class ImagesEndpoint:
             key = admission.recheck(request, key)
             model = request.model = order.model
             asked = Asked(key.name, key.team, self._path, model, print_, marks)
-            job = await jobs.join(asked)
+            job = await jobs.join(asked, request.id)
             joined = job is not None
             if job is None:
                 operation, route, order = await self.operation(order, key)

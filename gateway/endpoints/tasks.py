@@ -134,7 +134,7 @@ class CreateTask:
         key = admission.recheck(request, key)
         model = request.model = body["model"]
         asked = Asked(key.name, key.team, TASKS_PATH, model, print_, marks)
-        job = await jobs.join(asked)
+        job = await jobs.join(asked, request.id)
         joined = job is not None
         if job is None:
             await check_task(body["input"], key, services)

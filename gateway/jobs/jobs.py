@@ -37,22 +37,26 @@ _NS = 1_000_000_000
 class Jobs:
     """``records``: the store's. ``files``: the large answers. ``on_admitted``: is told of a job before anything is
     bought for it, and may refuse it. ``on_doubt``: is given a job of unknown outcome of which a client asks, and runs
-    it again if its task is found. ``keeping``: writes them.
+    it again if its task is found. ``on_left``: is given those that another gateway left under way. ``keeping``: writes
+    them. ``insists``: others go by what the store says, so it must have all of it.
     """
 
-    def __init__(self, services: Services, records: JobRecords, files: AnswerFiles) -> None:
+    def __init__(self, services: Services, records: JobRecords, files: AnswerFiles, *, insists: bool = False) -> None:
         self._services = services
         self._records = records
         self._files = files
         self._index = JobIndex()
-        self.keeping = JobKeeping(services, records, files)
+        self._insists = insists
+        self.keeping = JobKeeping(services, records, files, insists=insists)
         self.on_admitted: Callable[[Job], Awaitable[None]] = _nothing
         self.on_doubt: Callable[[Job], Awaitable[None]] = _nothing
+        self.on_left: Callable[[Sequence[tuple[Job, Unfinished]]], Awaitable[None]] = _nothing
 
     # What clients ask
 
-    async def join(self, asked: Asked) -> Job | None:
-        """The job that a request joins; None if it is to be begun. One that has ended unknown tells so, once.
+    async def join(self, asked: Asked, request_id: str) -> Job | None:
+        """The job that a request joins, and is to be ``left``; None if it is to be begun. One that has ended unknown
+        tells so, once.
 
         Raises ``idempotency_key_reused``.
         """
@@ -122,6 +126,26 @@ class Jobs:
     def of_key(self, key: str) -> list[Job]:
         """The key's jobs that are known here, the newest first."""
         return self._index.of_key(key)
+
+    async def page(self, key: str, limit: int, after: str | None) -> list[Job]:
+        """At most ``limit`` of the key's jobs that were let in, the newest first, behind the one called ``after``."""
+        jobs = [job for job in self._index.of_key(key) if job.exchange]
+        place = next((place + 1 for place, job in enumerate(jobs) if job.id == after), 0)
+        return jobs[place : place + limit]
+
+    def left(self, job: Job, request_id: str, *, answered: bool) -> None:
+        """A request that joined it waits no longer."""
+
+    async def refreshed(self, job: Job) -> None:
+        """Return once it is known here how it stands elsewhere."""
+
+    async def cancel(self, job: Job) -> bool:
+        """Cancel the job if nothing was sent for it yet; else forget it, and False. Raises as ``forget`` does."""
+        if job.cancellable:
+            job.give_up()
+            return True
+        await self.forget(job)
+        return False
 
     async def reclaim(self, job: Job) -> bool:
         """Whether this gateway may run a job of unknown outcome again."""
@@ -200,17 +224,20 @@ class Jobs:
         return await self._records.traces(exchanges)
 
     def stand_in(self, job: Job, host: str | None) -> JobClient:
-        """Make one for the clients of a job that is taken up."""
+        """Make one for the clients of a job that is taken up, unless some wait for it already."""
+        if job.client is not None and job.client.ending is None:
+            return job.client
         job.client = JobClient(job.request_id, asyncio.get_running_loop(), host=host)
         return job.client
 
-    def runs_again(self, job: Job) -> None:
+    def runs_again(self, job: Job, *, elsewhere: bool = False) -> None:
         """It is under way again, after a restart or where it was taken for unknown."""
         if job.over:
             job.finished, job.error, job.ended_ns, job.announced = asyncio.Event(), None, None, False
         job.become("running")
-        self._index.running.add(job.id)
-        self._services.metrics.job("resumed")
+        if not elsewhere:
+            self._index.running.add(job.id)
+            self._services.metrics.job("resumed")
 
     def resolved(self, exchange: str, charged: int) -> None:
         """An exchange of unknown outcome turned out to be charged so much, in nano-dollars."""
@@ -250,6 +277,9 @@ class Jobs:
     async def written(self) -> None:
         """Return once what waits is written, or could not be."""
         await self.keeping.written()
+
+    async def hand_over(self) -> None:
+        """This gateway ends: what is under way is left to the next that comes. Never raises."""
 
     def end(self, job: Job, ending: Ending, *, purchased: bool, unknown: bool = False) -> None:
         """A job that was taken up has ended like this. ``unknown``: it cannot be known what became of it."""
@@ -313,7 +343,7 @@ class Jobs:
         job.ended_ns = self._services.clock.wall_ns()
         self._is_over(job)
         client.end(ending)
-        if job.exchange:
+        if job.exchange or self._insists:
             self.keeping.soon(job)
         else:  # it was never let in: there is nothing to join
             self._index.drop(job)
@@ -325,7 +355,7 @@ class Jobs:
             self._services.metrics.job(job.state)
 
 
-async def _nothing(_: Job) -> None:
+async def _nothing(_: object) -> None:
     """None wants to know."""
 
 

@@ -46,7 +46,7 @@ class Resuming:
         self._jobs = jobs
         self._responses = responses
         self._follower = TaskFollower(services, reconciler)
-        jobs.on_doubt = self._look_again
+        jobs.on_doubt, jobs.on_left = self._look_again, self.take_up
 
     async def begin(self) -> None:
         """Take up all that an earlier process left, before any client is served. Raises StoreError."""

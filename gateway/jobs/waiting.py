@@ -85,6 +85,8 @@ class Waiting:
         not its own.
         """
         if len(job.waiters) >= MOST_WAITERS:
+            if joined:
+                self.jobs.left(job, request.id, answered=False)
             raise gateway_overloaded()
         request.counted = True
         if joined:
@@ -103,6 +105,7 @@ class Waiting:
             job.leave(waiter, answered=turn.answered, again=turn.again)
             self.jobs.changed(job)
             if joined:
+                self.jobs.left(job, request.id, answered=turn.answered)
                 turn.told()
             else:
                 request.error = job.refusal

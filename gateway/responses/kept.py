@@ -14,6 +14,7 @@ import orjson
 
 from gateway.core.errors import ClientError, GatewayError, StoreError, ledger_unavailable, shorten
 from gateway.core.in_force import InForce
+from gateway.responses.shared import LATE, SharedResponses
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
@@ -42,7 +43,9 @@ class KeepSettings(Protocol):
 
 
 class KeptResponses:
-    """``records``: the store's. ``in_force``: how long they are kept, and how much of them."""
+    """``records``: the store's. ``in_force``: how long they are kept, and how much of them. ``fleet``: what other
+    gateways make of them; None for a gateway that has the store alone.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,9 @@ class KeptResponses:
         log: Log,
         tasks: TrackedTasks,
         in_force: InForce[KeepSettings],
+        fleet: SharedResponses | None = None,
     ) -> None:
+        self.fleet = fleet
         self._records = records
         self._clock = clock
         self._log = log
@@ -71,12 +76,21 @@ class KeptResponses:
 
     async def find(self, key: str, id: str) -> StoredResponse:
         """The key's answer of that id. Raises ClientError 404, 503 if the store cannot be read."""
-        record = self._waiting.get(id)
-        if record is None:
-            record = await self._read(self._records.find(key, id))
+        for pause in self._pauses:
+            await asyncio.sleep(pause)
+            record = self._waiting.get(id)
+            if record is None:
+                record = await self._read(self._records.find(key, id))
+            if record is not None:
+                break
         if record is None or record.key != key:
             raise response_not_found()
         return record
+
+    @property
+    def _pauses(self) -> tuple[float, ...]:
+        """Seconds before each look for what is not there."""
+        return (0.0,) if self.fleet is None else (0.0, *LATE)
 
     async def before(self, key: str, id: str, most: int) -> list[StoredResponse]:
         """The key's answer of that id behind all that it goes on from, the oldest first.
@@ -84,6 +98,14 @@ class KeptResponses:
         Raises ClientError 404 ``previous_response_not_found`` if it, or one of those, is not there; HistoryTooLong if
         they have more than ``most`` bytes.
         """
+        for pause in self._pauses[:-1]:
+            try:
+                return await self._before(key, id, most)
+            except ClientError:
+                await asyncio.sleep(pause or LATE[0])
+        return await self._before(key, id, most)
+
+    async def _before(self, key: str, id: str, most: int) -> list[StoredResponse]:
         newest: list[StoredResponse] = []
         missing: str | None = id
         while missing is not None and (record := self._waiting.get(missing)) is not None and len(newest) < MAX_CHAIN:
@@ -165,6 +187,8 @@ class KeptResponses:
     async def _sweep(self) -> None:
         settings = self._in_force.snapshot
         keep, most = settings.responses_keep, settings.responses_keep_max
+        if self.fleet is not None and not await self.fleet.leases.hold("responses-age-out", 3 * SWEEP_EVERY):
+            return
         try:
             removed = await self._records.sweep(self._clock.wall_ns() - int(keep * _NS), most)
             self._held = await self._records.held()  # what was written anew had been counted again

@@ -58,6 +58,18 @@ class Running:
         """It is no longer being made."""
         self._all.pop(id, None)
 
+    def ids(self) -> list[str]:
+        """The ids of all."""
+        return [*self._all]
+
+    def heed(self, id: str, wish: str) -> None:
+        """A client of another gateway wants it to be cancelled, or forgotten."""
+        if (being := self._all.get(id)) is not None:
+            if wish == "forget":
+                being.forget()
+            else:
+                being.cancel()
+
     def find(self, key: str, id: str) -> Being | None:
         """The key's response of that id, if it is being made."""
         being = self._all.get(id)

@@ -12,14 +12,14 @@ from gateway.stores.postgres.writing import writing
 CLAIM = 120.0
 """Seconds that a message is one gateway's: longer than a try and the pause until it looks again."""
 
-_COLUMNS = ", ".join(f"deliveries.{name}" for name in COLUMNS.split(", "))
 _CLAIM = (
     "WITH due AS (SELECT id FROM deliveries WHERE state = 'pending' AND id <> ALL ($2::text[]) "
     "AND webhook <> ALL ($3::text[]) AND (claimed_by = $4 OR claimed_until < clock_timestamp() "
     "OR NOT EXISTS (SELECT FROM gateways WHERE gateways.id = claimed_by)) "
     "ORDER BY next_ns, at_ns LIMIT $1 FOR UPDATE SKIP LOCKED) "
     "UPDATE deliveries SET claimed_by = $4, claimed_until = clock_timestamp() + make_interval(secs => $5) "
-    f"FROM due WHERE deliveries.id = due.id RETURNING {_COLUMNS}"  # noqa: S608
+    "FROM due WHERE deliveries.id = due.id RETURNING deliveries.id, webhook, job, key, at_ns, state, type, body, "
+    "tries, next_ns, status, reason"
 )
 _OVERDUE = (
     f"SELECT {COLUMNS} FROM deliveries WHERE state = 'waiting' AND NOT EXISTS "  # noqa: S608

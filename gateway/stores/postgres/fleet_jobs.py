@@ -19,8 +19,6 @@ from gateway.stores.postgres.writing import storable, writing
 if TYPE_CHECKING:
     import asyncpg
 
-    Connection = asyncpg.Connection[Any]
-
 _FIELDS = len(COLUMNS.split(", "))
 _VALUES = ", ".join(f"${number}" for number in range(1, _FIELDS + 2))
 _BEGIN = f"INSERT INTO jobs ({COLUMNS}, gateway) VALUES ({_VALUES})"  # noqa: S608
@@ -68,6 +66,7 @@ _OWNERS = (
     "AND NOT EXISTS (SELECT FROM gateways AS g WHERE g.id = jobs.gateway) "
     "AND EXISTS (SELECT FROM gateways AS g WHERE g.id = $1)"
 )
+_ANY_TO_CANCEL = f"SELECT EXISTS (SELECT FROM jobs WHERE gateway = $1 AND {_UNDER_WAY} AND cancel_asked)"  # noqa: S608
 _TO_CANCEL = f"UPDATE jobs SET cancel_asked = false WHERE gateway = $1 AND {_UNDER_WAY} AND cancel_asked RETURNING id"  # noqa: S608
 _WAIT_FOR_ROOM = (
     f"UPDATE jobs SET queued = (id = ANY ($2)) WHERE gateway = $1 AND {_UNDER_WAY} AND queued <> (id = ANY ($2))"  # noqa: S608
@@ -148,6 +147,9 @@ class FleetJobs(PostgresJobs):
             )
 
     async def to_cancel(self) -> list[str]:
+        async with self._pool.connection() as connection:
+            if not await connection.fetchval(_ANY_TO_CANCEL, self._gateway):
+                return []
         async with writing(self._pool) as connection:
             return [row["id"] for row in await connection.fetch(_TO_CANCEL, self._gateway)]
 
@@ -159,6 +161,7 @@ class FleetJobs(PostgresJobs):
         async with writing(self._pool) as connection:
             await connection.execute("DELETE FROM job_waiters WHERE gateway = $1", dead)
             await connection.execute("DELETE FROM image_folders WHERE gateway = $1", dead)
+            await connection.execute("DELETE FROM leases WHERE gateway = $1", dead)
         return await self._take([dead])
 
     async def take_orphans(self) -> list[Unfinished]:
@@ -178,6 +181,7 @@ class FleetJobs(PostgresJobs):
     async def hand_over(self) -> None:
         async with writing(self._pool) as connection:
             await connection.execute("DELETE FROM job_waiters WHERE gateway = $1", self._gateway)
+            await connection.execute("DELETE FROM leases WHERE gateway = $1", self._gateway)
             await connection.execute(f"UPDATE jobs SET gateway = '' WHERE gateway = $1 AND {_UNDER_WAY}", self._gateway)  # noqa: S608
 
     async def charge(self, exchange: str, cost: str) -> None:
@@ -245,19 +249,19 @@ def _known(row: Sequence[Any]) -> KnownJob:
     return KnownJob(StoredJob(*row[:_FIELDS]), *row[_FIELDS:])
 
 
-async def _lock(connection: Connection, of: int, key: str, name: bytes) -> None:
+async def _lock(connection: asyncpg.Connection[Any], of: int, key: str, name: bytes) -> None:
     digest = hashlib.sha256(key.encode() + b"\0" + name).digest()
     number = int.from_bytes(digest[:4], "big", signed=True)
     await connection.execute("SELECT pg_advisory_xact_lock($1::int, $2::int)", of, number)
 
 
-async def _traces(connection: Connection, exchange: str) -> Traces:
+async def _traces(connection: asyncpg.Connection[Any], exchange: str) -> Traces:
     from gateway.stores.postgres.open_exchanges import tasks_of
 
     state = await connection.fetchval("SELECT state FROM settlements WHERE id = $1", exchange)
     return Traces(await tasks_of(connection, exchange), state or "")
 
 
-async def _unfinished(connection: Connection, job: StoredJob) -> Unfinished:
+async def _unfinished(connection: asyncpg.Connection[Any], job: StoredJob) -> Unfinished:
     found = await _traces(connection, job.exchange)
     return Unfinished(job, found.tasks, found.state)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from gateway.stores.fleet_records import ResponseWish
 from gateway.stores.postgres.pool import PostgresPool
@@ -48,7 +49,7 @@ class FleetResponses(PostgresResponses):
             return None
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(_FIND, key, id)
-        return None if row is None else StoredResponse(*row[:7], gateway=row[7])
+        return None if row is None else replace(StoredResponse(*row[:7]), gateway=row["gateway"])
 
     async def wish(self, key: str, id: str, wish: ResponseWish) -> None:
         if storable(id):
