@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import httpx2
 
-from soak import budget, kills, resends, steady
+from soak import budget, fleet_kills, kills, outages, resends, steady
 from soak.process import SoakError
 from soak.report import Report, progress
 
@@ -51,6 +51,12 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, folder: Path) -> Coroutine[Any, Any, Report]:
+    if options.command == "kills" and options.fleet:
+        return fleet_kills.run(folder, options.count, options.seed)
+    if options.command == "outage":
+        return {"valkey": outages.stall_valkey, "postgres": outages.stop_postgres}[options.engine](
+            folder, options.seconds
+        )
     if options.command == "kills" and options.resend:
         return resends.run(folder, options.count, options.seed)
     if options.command == "kills":
@@ -67,6 +73,10 @@ def _options() -> argparse.Namespace:
     killing.add_argument("--count", type=int, default=1000, metavar="N", help="default: 1000")
     killing.add_argument("--seed", type=int, default=random.randrange(10**6), help="default: any")
     killing.add_argument("--resend", action="store_true", help="by clients that send again what they were not answered")
+    killing.add_argument("--fleet", action="store_true", help="in a fleet of three, on PostgreSQL and Valkey")
+    outage = commands.add_parser("outage", help="an engine of a fleet of three is gone for a while")
+    outage.add_argument("engine", choices=("valkey", "postgres"))
+    outage.add_argument("--seconds", type=float, default=30, metavar="S", help="default: 30")
     crowd = commands.add_parser("budget", help="parallel requests from several processes on small budgets")
     crowd.add_argument("--requests", type=int, default=2000, metavar="N", help="a multiple of 8; default: 2000")
     traffic = commands.add_parser("steady", help="the same traffic for a long time")
@@ -76,6 +86,10 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.command == "kills" and options.count < 1:
         parser.error("--count is at least 1")
+    if options.command == "kills" and options.fleet and options.resend:
+        parser.error("--resend is for one gateway, --fleet for three: choose one")
+    if options.command == "outage" and not 1 <= options.seconds <= 600:
+        parser.error("--seconds goes from 1 to 600")
     if options.command == "budget" and (options.requests < 200 or options.requests % 8):
         parser.error("--requests is a multiple of 8, at least 200")
     if options.command == "steady" and not (options.minutes > 0 and options.rate > 0 and 1 <= options.keys <= 1000):

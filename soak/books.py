@@ -36,10 +36,10 @@ def rows_after(folder: Path, place: int) -> tuple[list[Row], int]:
     """The rows that came in after ``place`` (0: all), and the place behind the last of them."""
     with _reading(folder) as store:
         found = store.execute(_ROWS, (place,)).fetchall()
-    return [_row(*columns) for _, *columns in found], found[-1][0] if found else place
+    return [row_of(*columns) for _, *columns in found], found[-1][0] if found else place
 
 
-def _row(
+def row_of(
     id: str,
     marker: str,
     key: str,
@@ -52,6 +52,7 @@ def _row(
     corrected_charge: int | None,
     paid_by: str | None,
 ) -> Row:
+    """A row of the books, by the columns that every engine has."""
     tried = tuple(Attempt(one["endpoint"], one["outcome"], one["cost"], one["reason"]) for one in json.loads(attempts))
     correction = None if corrected is None else (corrected, corrected_charge or 0)
     return Row(id, marker, key, state, confidence, charged, reserved, tried, correction, paid_by)

@@ -18,6 +18,9 @@ from gateway.sandbox import Sandbox
 PATIENCE = 30.0
 """Seconds after which a process that neither serves nor ends is given up."""
 
+PEPPER = "soak-" + "0123456789" * 4
+"""Of the keys in a store: several gateways on one store must have the same."""
+
 _ANNOUNCED = re.compile(rb"listens on (http://\S+) \(admin: (http://[^)\s]+)\)")
 
 
@@ -106,8 +109,13 @@ async def serving(folder: Path) -> AsyncIterator[Process]:
 
 async def verify(folder: Path) -> tuple[int, str]:
     """``piapi-gateway ledger verify``: its exit code, and what it says."""
+    return await command(folder, "ledger", "verify")
+
+
+async def command(folder: Path, *words: str) -> tuple[int, str]:
+    """A command of ``piapi-gateway``: its exit code, and what it says."""
     process = await asyncio.create_subprocess_exec(
-        *_command("ledger", "verify", folder),
+        *_command(*words, folder),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         **_surroundings(folder),
@@ -163,6 +171,11 @@ def _surroundings(folder: Path) -> dict[str, Any]:
     code = Path(gateway.__file__).parent.parent
     return {
         "cwd": folder,
-        "env": {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(code)},
+        "env": {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(code),
+            "GATEWAY_KEY_PEPPER": PEPPER,
+        },
         "stdin": asyncio.subprocess.DEVNULL,
     }

@@ -88,7 +88,7 @@ async def review_store(config: Config, store: StoreReader) -> list[str]:
         return []
     stored = await store.keys.active(time.time_ns())
     keys = {key.digest: key.virtual_key() for key in stored}
-    pepper = pepper_if_there(store.pepper_file, config.key_pepper) if keys else None
+    pepper = pepper_if_there(config.pepper_file(store.pepper_file), config.key_pepper) if keys else None
 
     def find(sha256: bytes) -> VirtualKey | None:
         return None if pepper is None else keys.get(pepper.digest_of(sha256))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from gateway.core.errors import GatewayError, StoreError
@@ -14,6 +16,9 @@ from gateway.stores.duration_records import DurationRecords
 
 EVERY = 5.0
 """Seconds between two looks at what is new; orders that are learned of take longer than that."""
+
+NEWS_EVERY = 6
+"""Looks until it is asked what the other gateways have seen."""
 
 
 class KeptDurations:
@@ -35,9 +40,11 @@ class KeptDurations:
         self._services.tasks.spawn(self._watch(), "learned-durations")
 
     async def _watch(self) -> None:
-        while True:
+        for look in count(1):
             await asyncio.sleep(EVERY)
             await self.write()
+            if look % NEWS_EVERY == 0:
+                await self._take_over_news()
 
     async def write(self) -> None:
         """Write what is new now. What cannot be written stays to be written."""
@@ -45,14 +52,19 @@ class KeptDurations:
         if not (changed := learned.changed()):
             return
         try:
-            await self._records.keep(changed)
+            learned.take_over(await self._records.keep(changed, learned.half_life))
         except (StoreError, GatewayError) as trouble:
-            learned.change_again(kind for kind, _ in changed)
+            learned.change_again(changed)
             if not self._failing:
                 self._services.log.warning("learned_not_kept", problem=str(trouble))
             self._failing = True
         else:
             self._failing = False
+
+    async def _take_over_news(self) -> None:
+        """Know what other gateways have seen. What cannot be read now is read the next time."""
+        with suppress(StoreError):
+            self._services.learned.take_over(await self._records.news())
 
 
 def describe_learned(services: Services) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ async def _on_store(
     store = opened.store
     tell_of_opening(store, log)
     images = build_image_results(config, clock)
-    keyring = await Keyring.open(store.keys, store.pepper_file, config.key_pepper, clock)
+    keyring = await Keyring.open(store.keys, config.pepper_file(store.pepper_file), config.key_pepper, clock)
     keyring.configure(config.keys)
     services, snapshots = build_services(config, log, store.ledger, images, keyring, dialer, clock, randomness)
     services.gateway_id = gateway_id

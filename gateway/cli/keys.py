@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import KEYS, CommandResult, as_json, complete, report
@@ -120,9 +119,9 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
     return CommandResult(as_json(answer) if options.json else options.text(answer), notes=notes)
 
 
-def _say_made(path: Path) -> None:
+def _say_made(store: str) -> None:
     """At once, however the rest ends: a store in the wrong place would otherwise be found much later."""
-    print(f"keys: made a new store: {path}", file=sys.stderr)
+    print(f"keys: made a new store: {store}", file=sys.stderr)
 
 
 async def _list(keys: KeyListing | RemoteKeys, options: argparse.Namespace) -> list[KeyFacts]:
@@ -273,6 +272,7 @@ def _revoked(key: KeyFacts) -> str:
 _MEANING = """\
 Virtual keys: one for each member of the team, with limits and a budget.
 A running gateway obeys at once; without one, the store is changed here.
+The gateways of a PostgreSQL obey within a second, wherever they run.
 As soon as there is any key, requests without one are refused (see 'auth')."""
 
 _EXAMPLES = """\

@@ -67,20 +67,21 @@ async def local_key_listing(config: Config) -> KeyListing:
 
 
 @asynccontextmanager
-async def local_key_service(config: Config, making: Callable[[Path], None]) -> AsyncIterator[KeyService]:
-    """The keys' service, while this process has the store's lock; a store that is not there is made.
+async def local_key_service(config: Config, making: Callable[[str], None]) -> AsyncIterator[KeyService]:
+    """The keys' service, while this process has the store's lock, or beside the gateways of a shared store; a store
+    that is not there is made.
 
-    ``making``: is told of its file then.
+    ``making``: is told of it then.
     Raises StoreInUse if another process has the lock, StoreError.
     """
     rules = _key_rules(config)
-    with change_keys(config.store, time.time_ns(), making) as (records, pepper_file):
+    async with change_keys(config.store, time.time_ns(), making) as (records, pepper_file):
         mark = await records.pepper_mark()
         yield KeyService(
             KeyListing(records, rules=lambda: rules, wall_ns=time.time_ns),
             records,
             rules=lambda: rules,
-            pepper=lambda: open_pepper(pepper_file, config.key_pepper, mark),
+            pepper=lambda: open_pepper(config.pepper_file(pepper_file), config.key_pepper, mark),
             wall_ns=time.time_ns,
             who=f"local user {local_user()}",
         )

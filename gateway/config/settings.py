@@ -243,6 +243,14 @@ class Config:
         """The store's file, absolute or relative to the working directory; None if not SQLite."""
         return Path(self.store.removeprefix(SQLITE)) if self.store.startswith(SQLITE) else None
 
+    def pepper_file(self, own: Path | None) -> Path:
+        """Where the pepper of the store's keys lies, unless the environment gives it.
+
+        ``own``: the store's place for it. A database has none: there it lies in ``images.dir``, which is the one folder
+        that all gateways of a fleet share.
+        """
+        return own or self.images.dir / "keys.pepper"
+
     @property
     def upstream_hosts(self) -> frozenset[str]:
         """The names of all upstreams' hosts, which clients are not told."""

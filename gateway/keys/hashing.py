@@ -67,18 +67,15 @@ def pepper_if_there(file: Path | None, from_environment: str) -> Pepper | None:
     return None if secret is None else Pepper(secret)
 
 
-def open_pepper(file: Path | None, from_environment: str | None, mark: bytes | None) -> Pepper:
+def open_pepper(file: Path, from_environment: str | None, mark: bytes | None) -> Pepper:
     """The pepper of a store's keys: from the environment if it is set there, else from ``file``, made if need be.
 
-    ``file``: where it lies beside the store; None if the store has no such place. ``from_environment``: the value of
-    GATEWAY_KEY_PEPPER, if any. ``mark``: of the pepper the keys in use were hashed with, None if no key is in use.
-    To be called by the one process that writes the store. Raises StoreError, with words on what to do: the pepper is
-    lost, another one, of a wrong form, readable by other users, or there is no place to keep one.
+    ``file``: where it lies. ``from_environment``: the value of GATEWAY_KEY_PEPPER, if any. ``mark``: of the pepper the
+    keys in use were hashed with, None if no key is in use. To be called by those who write the store. Raises
+    StoreError, with words on what to do: the pepper is lost, another one, of a wrong form, or readable by other users.
     """
     if from_environment:
         pepper, source = Pepper(_from_hexadecimal(from_environment)), PEPPER_VARIABLE
-    elif file is None:
-        raise StoreError(f"{PEPPER_VARIABLE} is not set, and this store has no file beside it. {_MAKE}")
     else:
         secret = _read(file)
         if secret is None:
@@ -123,15 +120,26 @@ def _read(path: Path) -> bytes | None:
 
 
 def _make(path: Path) -> bytes:
-    """A new pepper, on the disk when this returns."""
+    """A new pepper, on the disk when this returns; where several gateways make one at the same time, that of the first.
+
+    It is written under another name, so that no other process can read a part of it.
+    """
     secret = secrets.token_bytes(PEPPER_BYTES)
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PRIVATELY, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(descriptor)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PRIVATELY, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(secret)
+                file.flush()
+                os.fsync(descriptor)
+            os.link(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
         sync_folder(path.parent)
+    except FileExistsError:
+        return _read(path) or secret
     except OSError as error:
         raise StoreError(f"{path} cannot be made: {error.strerror}. The pepper of the keys belongs there.") from None
     return secret

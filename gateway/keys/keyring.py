@@ -58,7 +58,7 @@ class Keyring:
         self._rebuild()
 
     @classmethod
-    async def open(cls, keys: KeyReader, pepper_file: Path | None, pepper: str, clock: Clock) -> Keyring:
+    async def open(cls, keys: KeyReader, pepper_file: Path, pepper: str, clock: Clock) -> Keyring:
         """Read the keys of a store that this process serves from, and their pepper.
 
         ``pepper_file``: where the pepper lies unless ``pepper`` gives it in hexadecimal (``open_pepper``).

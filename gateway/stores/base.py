@@ -237,7 +237,7 @@ class StoreReader(Protocol):
 class Store(Protocol):
     """One engine, opened to serve. ``name``: what errors call it, without secrets.
 
-    ``pepper_file``: where the pepper of its keys lies beside it; None if it can only come from the environment.
+    ``pepper_file``: where the pepper of its keys lies beside it; None if it has no place for one.
     ``made``: whether there was none in this place before.
     ``recovered``: requests an earlier process had left open, settled as ``unknown`` when this one opened the store.
     ``booked_late``: settlements an earlier process could not write, written now.

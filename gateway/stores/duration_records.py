@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.core.routing.durations import Histogram, OrderKind
+from gateway.core.routing.durations import Histogram, LearnedChange, OrderKind
 
 
 class DurationRecords(Protocol):
@@ -15,9 +15,15 @@ class DurationRecords(Protocol):
         """Everything that is kept; a row that cannot be read is left out. Raise StoreError."""
         ...
 
-    async def keep(self, changed: Sequence[tuple[OrderKind, Histogram | None]]) -> None:
-        """Return once the kinds are durable as they are now; None is for one that is to be forgotten.
+    async def keep(self, changed: Sequence[LearnedChange], half_life: float) -> Sequence[tuple[OrderKind, Histogram]]:
+        """Return once the changes are durable: the kinds that are not as they are known here, as they are kept now.
 
-        What is given is not looked at any more once this has begun to wait. Raise errors.ledger_unavailable().
+        ``half_life``: seconds after which an order counts half. Where several gateways share a store, what each has
+        seen is added to what the others have. What is given is not looked at any more once this has begun to wait.
+        Raise errors.ledger_unavailable().
         """
+        ...
+
+    async def news(self) -> Sequence[tuple[OrderKind, Histogram]]:
+        """The kinds that another gateway has changed since this or ``all`` was last asked. Raise StoreError."""
         ...

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.core.errors import StoreError
@@ -49,15 +49,24 @@ async def require_store(url: str) -> None:
         SQLiteReader(store_path(url)).check()
 
 
-@contextmanager
-def change_keys(url: str, now_ns: int, making: Callable[[Path], None]) -> Iterator[tuple[KeyRecords, Path | None]]:
-    """The keys of a store that no gateway serves from, and the file of their pepper, under the store's lock.
+@asynccontextmanager
+async def change_keys(
+    url: str, now_ns: int, making: Callable[[str], None]
+) -> AsyncIterator[tuple[KeyRecords, Path | None]]:
+    """The keys of a store, and the file of their pepper; None if it has none. Those of a file that no gateway serves
+    from, under the store's lock; those of a PostgreSQL beside its gateways, which obey within a second.
 
-    ``making``: is told of the file of a store that was not there and is made.
+    ``making``: is told of a store that was not there and is made.
     Raises StoreInUse if another process has the lock, StoreError.
     """
+    if is_postgres(url):
+        from gateway.stores.postgres.key_changes import keys_beside_gateways
+
+        async with keys_beside_gateways(url, now_ns, making) as shared:
+            yield shared, None
+        return
     path = store_path(url)
-    with keys_for_writing(path, now_ns, making) as records:
+    with keys_for_writing(path, now_ns, lambda made: making(str(made))) as records:
         yield records, pepper_file(path)
 
 

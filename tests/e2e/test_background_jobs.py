@@ -184,6 +184,9 @@ class TestOverARestart:
         first = await send(rig, order(tools=[BY_TASK]))
         await completed(rig, first.json()["id"])
         job = first.header("x-gateway-job")
+        await eventually(lambda: not rig.gateway.services.gate, "its end")
+        await rig.gateway._waiting.jobs.written()
+        await rig.gateway._responses.written()
         # as if it had been killed with the second picture under way, and nothing known of that
         with closing(sqlite3.connect(rig.folder / "gateway.db")) as store, store:
             [memory] = store.execute("SELECT client_order FROM jobs WHERE id = ?", (job,)).fetchone()

@@ -7,6 +7,7 @@ import hmac
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -140,5 +141,14 @@ def test_what_is_no_file_of_ours_is_refused(store: Path):
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
-    with pytest.raises(StoreError, match=r"nowhere/gateway\.db\.pepper cannot be made: No such file"):
+    (tmp_path / "nowhere").touch()
+    with pytest.raises(StoreError, match=r"nowhere/gateway\.db\.pepper cannot be (read|made): Not a directory"):
         open_pepper(tmp_path / "nowhere" / "gateway.db", None, None)
+
+
+def test_gateways_that_start_at_once_on_an_empty_folder_have_one_pepper(tmp_path: Path):
+    place = tmp_path / "images" / "gateway.db"
+    with ThreadPoolExecutor(8) as gateways:
+        marks = {one.mark for one in gateways.map(lambda _: open_pepper(place, None, None), range(64))}
+    assert len(marks) == 1
+    assert [path.name for path in place.parent.iterdir()] == ["gateway.db.pepper"]

@@ -105,6 +105,17 @@ class Histogram:
         bucket = bucket_of(seconds)
         weights[bucket] = weights.get(bucket, 0.0) + 1.0
 
+    def joined(self, other: Histogram | None, half_life: float) -> Histogram:
+        """A new one that has seen what both have; what is forgotten by the later one's time counts no more."""
+        if other is None:
+            return Histogram(self.at, self.seen, dict(self.ended), dict(self.censored))
+        found = Histogram(max(self.at, other.at))
+        for one in (self, other):
+            if one.weight(found.at, half_life) >= FORGOTTEN:
+                found.seen = min(found.seen + one.seen, ENOUGH)
+                _merge(found, one, _decay(found.at - one.at, half_life))
+        return found
+
     def known(self, at: float, half_life: float) -> bool:
         """Whether enough was seen, and not too long ago."""
         return self.seen >= ENOUGH and self.weight(at, half_life) >= STILL_KNOWN
@@ -135,13 +146,28 @@ class LearnedKind:
     expected: Expected | None
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedChange:
+    """What is new of a kind since that was last kept.
+
+    ``found``: all that is known of it; None if it is to be forgotten. ``added``: what was seen here since; None for
+    nothing. ``at``: Unix seconds until which it was known here: what others have seen later stays.
+    """
+
+    kind: OrderKind
+    found: Histogram | None
+    added: Histogram | None
+    at: float
+
+
 class LearnedDurations:
     """All kinds. ``half_life``: seconds after which an order counts half."""
 
     def __init__(self, half_life: float = 7 * 86_400.0) -> None:
         self.half_life = half_life
         self._kinds: dict[OrderKind, Histogram] = {}
-        self._changed: set[OrderKind] = set()
+        self._added: dict[OrderKind, Histogram] = {}
+        self._gone: dict[OrderKind, float] = {}
 
     def __len__(self) -> int:
         return len(self._kinds)
@@ -154,10 +180,14 @@ class LearnedDurations:
         found.add(seconds, at, self.half_life, censored=censored)
         while len(self._kinds) >= MOST_KINDS:
             oldest = next(iter(self._kinds))
-            del self._kinds[oldest]
-            self._changed.add(oldest)
+            self._gone[oldest] = self._kinds.pop(oldest).at
+            self._added.pop(oldest, None)
         self._kinds[kind] = found
-        self._changed.add(kind)
+        self._gone.pop(kind, None)
+        added = self._added.get(kind)
+        if added is None:
+            added = self._added[kind] = Histogram(at)
+        added.add(seconds, at, self.half_life, censored=censored)
 
     def expected(self, kind: OrderKind, at: float) -> Expected | None:
         """What is known of a kind; None if that is too little, or too old."""
@@ -190,14 +220,28 @@ class LearnedDurations:
 
     # Kept beyond a restart
 
-    def changed(self) -> list[tuple[OrderKind, Histogram | None]]:
-        """What is other than it was when this was last asked; None for a kind that is gone."""
-        changed, self._changed = self._changed, set()
-        return [(kind, self._kinds.get(kind)) for kind in changed]
+    def changed(self) -> list[LearnedChange]:
+        """What is other than it was when this was last asked."""
+        added, self._added = self._added, {}
+        gone, self._gone = self._gone, {}
+        return [
+            *(LearnedChange(kind, self._kinds[kind], new, self._kinds[kind].at) for kind, new in added.items()),
+            *(LearnedChange(kind, None, None, at) for kind, at in gone.items()),
+        ]
 
-    def change_again(self, kinds: Iterable[OrderKind]) -> None:
+    def change_again(self, changes: Iterable[LearnedChange]) -> None:
         """These could not be kept: they are still to be."""
-        self._changed.update(kinds)
+        for change in changes:
+            if change.kind not in self._kinds:
+                self._gone[change.kind] = change.at
+            elif change.added is not None:
+                self._added[change.kind] = change.added.joined(self._added.get(change.kind), self.half_life)
+
+    def take_over(self, kept: Iterable[tuple[OrderKind, Histogram]]) -> None:
+        """Know these as they were kept, with what others have seen, and what was seen here and is still to be kept."""
+        for kind, found in kept:
+            if kind in self._kinds or len(self._kinds) < MOST_KINDS:
+                self._kinds[kind] = found.joined(self._added.get(kind), self.half_life)
 
     def restore(self, kept: Iterable[tuple[OrderKind, Histogram]]) -> None:
         """Take over what was kept; what was learned since stays as it is."""

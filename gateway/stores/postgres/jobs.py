@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.stores.job_records import MAX_JOBS, StoredJob, StoredResult, Unfinished
+from gateway.stores.postgres.open_exchanges import tasks_of
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.writing import storable, writing
 
@@ -18,6 +19,7 @@ _READ = f"SELECT {COLUMNS} FROM jobs "  # noqa: S608
 _UNDER_WAY = "state IN ('reserved', 'running')"
 _SINCE = _READ + f"WHERE ended_ns >= $1 OR {_UNDER_WAY} ORDER BY created_ns, number"
 _UNFINISHED = _READ + f"WHERE {_UNDER_WAY} ORDER BY created_ns, number"
+_STATES = "SELECT id, state FROM settlements WHERE id = ANY($1::text[])"
 _FIND = _READ + "WHERE key = $1 AND id = $2"
 _PAGE = _READ + "WHERE key = $1 ORDER BY created_ns DESC, number DESC LIMIT $2"
 _PAGE_AFTER = _READ + (  # noqa: S608
@@ -58,15 +60,12 @@ class PostgresJobs:
         return await self._read(_SINCE, ended_ns)
 
     async def unfinished(self) -> list[Unfinished]:
-        from gateway.stores.postgres.open_exchanges import tasks_of  # type: ignore[import-not-found,unused-ignore]
-
         async with self._pool.transaction() as connection:
             jobs = [StoredJob(*row) for row in await connection.fetch(_UNFINISHED)]
-            found = []
-            for job in jobs:
-                state = await connection.fetchval("SELECT state FROM settlements WHERE id = $1", job.exchange)
-                found.append(Unfinished(job, await tasks_of(connection, job.exchange), state or ""))
-        return found
+            states = dict(await connection.fetch(_STATES, [job.exchange for job in jobs]))
+            return [
+                Unfinished(job, await tasks_of(connection, job.exchange), states.get(job.exchange, "")) for job in jobs
+            ]
 
     async def find(self, key: str, id: str) -> StoredJob | None:
         rows = await self._read(_FIND, key, id) if storable(id) else []

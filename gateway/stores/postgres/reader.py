@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import StoreError
+from gateway.core.types import Budget
+from gateway.stores.key_records import MAX_PAGE, StoredKey
 from gateway.stores.postgres.keys import PostgresKeyReader
 from gateway.stores.postgres.migrating import migrations
 from gateway.stores.postgres.place import store_name
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 APPLICATION = "piapi-gateway command"
 """What the server lists a command as."""
+
+
+class NotMade(StoreError):
+    """The database holds no books yet."""
 
 
 class PostgresVisits(PostgresPool):
@@ -48,8 +54,33 @@ class PostgresVisits(PostgresPool):
         finally:
             await pool.close()
 
+    async def exists(self) -> bool:
+        """Whether the store was made."""
+        async with self.unchecked() as connection:
+            return bool(await _versions(connection))
+
     async def close(self) -> None:
         """Nothing is open."""
+
+
+class _Keys(PostgresKeyReader):
+    """The keys of a database; one that is no store yet holds none."""
+
+    async def page(self, after: str = "", limit: int = MAX_PAGE, *, include_revoked: bool = False) -> list[StoredKey]:
+        try:
+            return await super().page(after, limit, include_revoked=include_revoked)
+        except NotMade:
+            return []
+
+
+class _Teams(PostgresTeams):
+    """The teams of a database; one that is no store yet knows none."""
+
+    async def seen(self) -> Mapping[str, Budget | None]:
+        try:
+            return await super().seen()
+        except NotMade:
+            return {}
 
 
 class PostgresReader:
@@ -60,13 +91,12 @@ class PostgresReader:
     def __init__(self, url: str) -> None:
         self._visits = PostgresVisits(url)
         self.name = self._visits.name
-        self.keys = PostgresKeyReader(self._visits)
-        self.teams = PostgresTeams(self._visits)
+        self.keys = _Keys(self._visits)
+        self.teams = _Teams(self._visits)
         self.usage = PostgresUsage(self._visits)
 
     async def exists(self) -> bool:
-        async with self._visits.unchecked() as connection:
-            return bool(await _versions(connection))
+        return await self._visits.exists()
 
     async def check(self) -> None:
         """Raise StoreError, with words on what to do, if there is no store, or one of another version."""
@@ -84,7 +114,7 @@ async def _versions(connection: asyncpg.Connection[Any]) -> set[int]:
 async def _require_books(connection: asyncpg.Connection[Any], name: str) -> None:
     applied, known = await _versions(connection), migrations().keys()
     if not applied:
-        raise StoreError(
+        raise NotMade(
             f"the store at {name} does not exist: the database holds no books. A gateway makes them when it starts; "
             "is 'store' the right one?"
         )

@@ -11,6 +11,7 @@ from gateway.runtime.ports import Clock
 from gateway.stores.postgres.alerts import PostgresAlerts
 from gateway.stores.postgres.balances import PostgresBalances
 from gateway.stores.postgres.fleet import fleet_records
+from gateway.stores.postgres.durations import PostgresDurations
 from gateway.stores.postgres.folding import Folding
 from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.keys import PostgresKeys
@@ -40,7 +41,6 @@ class PostgresStore:
         self.ledger = ledger
         self.recovered = ledger.recovered
         self.booked_late = ledger.booked_late
-        self.usage = PostgresUsage(pool)
         self.keys = PostgresKeys(pool)
         self.teams = PostgresTeams(pool)
         self.alerts = PostgresAlerts(pool, gateway_id)
@@ -49,6 +49,7 @@ class PostgresStore:
         self.response_places = PostgresResponsePlaces(pool)
         self.deliveries = self.fleet.deliveries
         self.jobs = self.fleet.jobs
+        self.durations = PostgresDurations(pool)
         self.usage = PostgresUsage(pool)
         self.balances = PostgresBalances(pool)
         self._folding = Folding(pool)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-import orjson
-
-from gateway.core.routing.durations import Histogram, OrderKind
+from gateway.core.routing.durations import Histogram, LearnedChange, OrderKind
+from gateway.stores.duration_columns import columns_of, histogram_of
 from gateway.stores.sqlite.keys import Writes
 from gateway.stores.sqlite.schema import reading
 
@@ -29,18 +28,14 @@ class SQLiteDurations:
                     "SELECT upstream, operation, model, size, quality, pieces, at, seen, ended, censored "
                     "FROM learned_durations ORDER BY at"
                 ).fetchall()
-            found = ((OrderKind(*row[:6]), _histogram(*row[6:])) for row in rows)
+            found = ((OrderKind(*row[:6]), histogram_of(*row[6:])) for row in rows)
             return [(kind, histogram) for kind, histogram in found if histogram is not None]
 
         return await asyncio.to_thread(read)
 
-    async def keep(self, changed: Sequence[tuple[OrderKind, Histogram | None]]) -> None:
-        gone = [astuple(kind) for kind, histogram in changed if histogram is None]
-        rows = [
-            (*astuple(kind), found.at, found.seen, _weights(found.ended), _weights(found.censored))
-            for kind, found in changed
-            if found is not None
-        ]
+    async def keep(self, changed: Sequence[LearnedChange], half_life: float) -> list[tuple[OrderKind, Histogram]]:
+        gone = [astuple(change.kind) for change in changed if change.found is None]
+        rows = [(*astuple(change.kind), *columns_of(change.found)) for change in changed if change.found is not None]
 
         def work(store: sqlite3.Connection) -> None:
             store.executemany(
@@ -56,18 +51,8 @@ class SQLiteDurations:
             )
 
         await self._writer.write(work)
+        return []
 
-
-def _weights(weights: dict[int, float]) -> str:
-    return orjson.dumps({str(bucket): weight for bucket, weight in weights.items()}).decode()
-
-
-def _histogram(at: float, seen: int, ended: str, censored: str) -> Histogram | None:
-    """None for a row that is not as it was written."""
-    try:
-        sides = [
-            {int(bucket): float(weight) for bucket, weight in orjson.loads(one).items()} for one in (ended, censored)
-        ]
-    except (ValueError, TypeError, AttributeError):
-        return None
-    return Histogram(at, seen, *sides)
+    async def news(self) -> list[tuple[OrderKind, Histogram]]:
+        """Nothing: no other gateway writes to the file."""
+        return []

@@ -134,7 +134,7 @@ def test_the_number_of_kinds_is_bounded_and_the_oldest_goes() -> None:
         learned.observe(OrderKind("piapi", "images", f"m{number}"), 1.0, NOW + number)
     assert len(learned) == MOST_KINDS
     assert "m0" not in {one.kind.model for one in learned.kinds(NOW + MOST_KINDS)}
-    assert dict(learned.changed())[OrderKind("piapi", "images", "m0")] is None
+    assert [one.kind for one in learned.changed() if one.found is None] == [OrderKind("piapi", "images", "m0")]
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
@@ -166,7 +166,7 @@ def test_what_a_model_takes_whatever_its_size() -> None:
 def test_what_was_kept_is_known_again_and_what_was_learned_since_stays() -> None:
     before = told(*[60.0] * 12)
     before.observe(OTHER, 5.0, NOW)
-    kept = [(kind, histogram) for kind, histogram in before.changed() if histogram is not None]
+    kept = [(one.kind, one.found) for one in before.changed() if one.found is not None]
     assert before.changed() == []
     after = LearnedDurations(WEEK)
     after.observe(OTHER, 9.0, NOW + 1)
@@ -179,8 +179,8 @@ def test_what_was_kept_is_known_again_and_what_was_learned_since_stays() -> None
 def test_what_could_not_be_kept_is_still_to_be() -> None:
     learned = told(60.0)
     taken = learned.changed()
-    learned.change_again(kind for kind, _ in taken)
-    assert [kind for kind, _ in learned.changed()] == [PICTURE]
+    learned.change_again(taken)
+    assert learned.changed() == taken
 
 
 @given(st.lists(durations, min_size=ENOUGH, max_size=60), st.lists(durations, max_size=20))
@@ -223,3 +223,31 @@ def test_a_bucket_tells_a_duration_within_five_percent(seconds: float) -> None:
 
 def test_the_weight_at_which_a_kind_is_forgotten_is_below_that_of_one_order() -> None:
     assert 0 < FORGOTTEN < 1
+
+
+@given(st.lists(st.tuples(durations, st.booleans()), max_size=40), st.lists(st.booleans(), min_size=40, max_size=40))
+def test_what_two_have_seen_apart_is_what_one_would_have_seen(
+    seen: list[tuple[float, bool]], first: list[bool]
+) -> None:
+    one, here, there = Histogram(NOW), Histogram(NOW), Histogram(NOW)
+    for number, (seconds, censored) in enumerate(seen):
+        one.add(seconds, NOW + number, WEEK, censored=censored)
+        (here if first[number] else there).add(seconds, NOW + number, WEEK, censored=censored)
+    joined = here.joined(there, WEEK)
+    assert joined.seen == one.seen
+    assert joined.ended == pytest.approx(one.ended)
+    assert joined.censored == pytest.approx(one.censored)
+
+
+def test_what_was_forgotten_meanwhile_adds_nothing() -> None:
+    old, new = Histogram(NOW, 1, {100: 1.0}), Histogram(NOW + 2 * WEEK, 1, {3: 1.0})
+    assert old.joined(new, WEEK) == new == new.joined(old, WEEK)
+
+
+def test_what_is_taken_over_makes_no_more_kinds_than_there_may_be() -> None:
+    learned = LearnedDurations(WEEK)
+    for number in range(MOST_KINDS):
+        learned.observe(OrderKind("piapi", "images", f"m{number}"), 1.0, NOW)
+    learned.take_over([(PICTURE, Histogram(NOW, 1, {100: 1.0}))])
+    assert len(learned) == MOST_KINDS
+    assert PICTURE not in {one.kind for one in learned.kinds(NOW)}

@@ -50,12 +50,19 @@ ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {"sqlite": sq
 
 ON_POSTGRES: set[str] = {
     # The suites that PostgreSQL passes, one a line.
+    "test_audit_and_alerts",
+    "test_balances",
+    "test_usage",
     "test_deliveries",
+    "test_durations",
+    "test_jobs",
+    "test_keys",
     "test_ledger",
     "test_response_places",
     "test_responses",
     "test_gateways",
     "test_jobs",
+    "test_teams",
 }
 
 
