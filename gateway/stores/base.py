@@ -21,7 +21,7 @@ A new engine has to pass the conformance suites in ``tests/stores/``, one for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Protocol
@@ -113,9 +113,9 @@ class Ledger(Protocol):
         """
         ...
 
-    async def settle_left(self, gateway_id: str) -> int:
-        """Settle as ``unknown`` what a dead gateway has left open; returns how many that were. Not to be called for one
-        that lives. Raise errors.ledger_unavailable() if it cannot be written.
+    async def settle_left(self, gateways: Collection[str]) -> int:
+        """Settle what these gateways, which are dead, left open: as they wrote down themselves where that is found,
+        else as ``unknown``. Returns how many are unknown. Raise StoreError; the same can be asked again.
         """
         ...
 

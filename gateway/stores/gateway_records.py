@@ -47,8 +47,11 @@ class SeenGateway:
 class GatewayRecords(Protocol):
     """One entry for each gateway, from its first beat until it left or was taken over.
 
-    All methods raise StoreError if the store cannot be used.
+    ``alone``: whether no other gateway can ever be here. All methods raise StoreError if the store cannot be used.
     """
+
+    @property
+    def alone(self) -> bool: ...
 
     async def beat(self, gateway: GatewayState) -> None:
         """It lives. One that was taken for dead, or even forgotten, is back with this."""

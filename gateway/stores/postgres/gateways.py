@@ -42,6 +42,8 @@ UPDATE gateways SET reaped_by = $1 FROM dead WHERE gateways.id = dead.id RETURNI
 class PostgresGateways:
     """Implements ``stores.gateway_records.GatewayRecords``."""
 
+    alone = False
+
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 

@@ -10,8 +10,8 @@ from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.postgres.alerts import PostgresAlerts
 from gateway.stores.postgres.balances import PostgresBalances
-from gateway.stores.postgres.fleet import fleet_records
 from gateway.stores.postgres.durations import PostgresDurations
+from gateway.stores.postgres.fleet import fleet_records
 from gateway.stores.postgres.folding import Folding
 from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.keys import PostgresKeys

@@ -13,6 +13,8 @@ class SQLiteGateways:
     What an earlier process left open was settled when the store was opened, so no dead one is ever taken over.
     """
 
+    alone = True
+
     def __init__(self) -> None:
         self._own: SeenGateway | None = None
 
