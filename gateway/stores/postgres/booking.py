@@ -8,15 +8,13 @@ same, with its intent if it brings that along: the server may have lost it in a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.stores.postgres import inserts
 from gateway.stores.records import Correction, ExchangeRecord
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 LATE = "settled after another gateway had taken over"
 """The reason of a correction by the gateway that was taken for dead."""

@@ -13,6 +13,7 @@ from gateway.stores.postgres.balances import PostgresBalances
 from gateway.stores.postgres.deliveries import PostgresDeliveries
 from gateway.stores.postgres.durations import PostgresDurations
 from gateway.stores.postgres.folding import Folding
+from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
@@ -40,6 +41,7 @@ class PostgresStore:
         self._pool = pool
         self.name = pool.name
         self.made = made
+        self.gateways = PostgresGateways(pool)
         self.ledger = ledger
         self.recovered = ledger.recovered
         self.booked_late = ledger.booked_late
@@ -84,7 +86,7 @@ class PostgresStore:
             log.warning("the store could not be looked after: %s", error)
 
     async def watch(self) -> str:
-        """Why no requests are taken, as the server is gone or fails; empty if they are. Sums are folded from time to time."""
+        """Why no requests are taken, as the server is gone or fails; empty if they are. Folds sums now and then."""
         self._folding.begin_if_due()
         return self.ledger.finding
 
