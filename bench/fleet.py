@@ -10,18 +10,23 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bench import results
+from bench.engine_costs import Costs, table
 from bench.fleet_model import Mix, Seen, Service, gateways_needed, most, simulate
 
 FOLDER = results.FOLDER / "fleet"
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 HOURLY = (1_000, 100_000, 10_000_000)
 """Requests an hour."""
 BUSY = 0.6
 """What a gateway's core may be busy, so that there is room for the one that is gone."""
+FREE = 1e-7
+"""Seconds that a part takes which is left out."""
+MANY = 24
 TOO_SLOW = 0.05
 """Seconds added to one request in a hundred, beyond which a part counts as a wall."""
 STATEMENTS = 3.0
@@ -85,29 +90,30 @@ def sizes(measured: Service, mix: Mix, seconds: float) -> list[tuple[int, int, S
     return found
 
 
-def wall(given: Service, mix: Mix, gateways: int, *, seconds: float = 3.0, precise: float = 0.05) -> float:
+def wall(given: Service, mix: Mix, gateways: int, *, seconds: float = 1.0, precise: float = 0.05) -> float:
     """The most requests a second of which 99 in a hundred wait for less than TOO_SLOW.
 
     ``seconds``: of simulated time for each rate that is tried; ``precise``: to which share a rate is found.
     """
 
     def holds(rate: float) -> bool:
-        seen = simulate(rate, gateways, mix, given, seconds=seconds, warm_up=0.5)
+        seen = simulate(rate, gateways, mix, given, seconds=seconds, warm_up=0.3)
         return seen.added_p99 < TOO_SLOW and seen.rate > 0.8 * rate
 
-    return most(holds, 100, 40_000, precise)
+    return most(holds, 100, 80_000, precise)
 
 
 def walls(measured: Service) -> list[tuple[str, float]]:
     """What gives way, and at how many requests a second: a core, PostgreSQL by its cores, one key's row, Valkey."""
-    free = replace(measured, request_cpu=1e-6)  # as if gateways were free: what is left is the engine
+    free = replace(measured, request_cpu=FREE, valkey_cpu=FREE)  # what is left is PostgreSQL
     sixteen = replace(free, postgres_cores=16)
+    valkey = replace(measured, request_cpu=FREE, batch_cpu=FREE, row_cpu=FREE)
     return [
         ("one gateway's core, requests without chunks", wall(measured, QUICK, 1)),
-        ("PostgreSQL of four cores, 24 gateways", wall(free, QUICK, 24)),
-        ("PostgreSQL of sixteen cores, 24 gateways", wall(sixteen, QUICK, 24)),
-        ("the row of one key's budget, from 24 gateways", wall(sixteen, replace(QUICK, hot=1.0), 24)),
-        ("one Valkey", wall(replace(free, batch_cpu=1e-6, row_cpu=1e-6), QUICK, 24)),
+        (f"PostgreSQL of four cores, {MANY} gateways", wall(free, QUICK, MANY)),
+        (f"PostgreSQL of sixteen cores, {MANY} gateways", wall(sixteen, QUICK, MANY)),
+        (f"the row of one key's budget, {MANY} gateways", wall(sixteen, replace(QUICK, hot=1.0), MANY)),
+        ("one Valkey", wall(valkey, QUICK, MANY)),
     ]
 
 
@@ -129,15 +135,48 @@ def text(found: Sequence[tuple[int, int, Seen]], limits: Sequence[tuple[str, flo
     return "\n".join(rows)
 
 
+def kept(path: Path) -> dict[str, Any]:
+    """A file of ``engine_costs``, with what was extrapolated from it."""
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return told
+
+
+def extrapolated(told: Mapping[str, Any]) -> str:
+    """The tables, from a file that has them."""
+    found = [(hourly, count, Seen(**seen)) for hourly, count, seen in told["sizes"]]
+    return text(found, [(name, rate) for name, rate in told["walls"]])
+
+
+def page(told: Mapping[str, Any], before: str) -> str:
+    """docs/scaling.md with the tables of a file in the places that are marked for them."""
+    costs = [Costs(**one) for one in told["costs"]]
+    under = f"Measured at commit {told['conditions']['commit']} on {told['conditions']['machine']}, {told['conditions']['date']}."
+    for name, made in (("costs", f"{table(costs)}\n\n{under}"), ("extrapolated", extrapolated(told))):
+        beginning, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        head, found, rest = before.partition(beginning)
+        _, ended, tail = rest.partition(end)
+        if not found or not ended:
+            raise ValueError(f"{PAGE} has no place for {name}")
+        before = f"{head}{beginning}{made}{end}{tail}"
+    return before
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.fleet", description="An extrapolation from one machine to a fleet.")
     parser.add_argument("--costs", type=Path, help="figures of bench.engine_costs (default: the newest that were kept)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of simulated time at the highest rate (default 5)")
+    parser.add_argument("--keep", action="store_true", help="write them into that file and into docs/scaling.md")
     options = parser.parse_args(arguments)
     path = options.costs or newest_costs()
-    measured = service(json.loads(path.read_text(encoding="utf-8"))["costs"], chunk_us())
+    told = kept(path)
+    measured = service(told["costs"], chunk_us())
+    found, limits = sizes(measured, Mix(), options.seconds), walls(measured)
     print(f"EXTRAPOLATED by a model from {path.name}: {measured}\n")
-    print(text(sizes(measured, Mix(), options.seconds), walls(measured)))
+    print(text(found, limits))
+    if options.keep:
+        told |= {"sizes": [(hourly, count, asdict(seen)) for hourly, count, seen in found], "walls": limits}
+        path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        PAGE.write_text(page(kept(path), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
