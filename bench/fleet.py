@@ -149,15 +149,15 @@ def extrapolated(told: Mapping[str, Any]) -> str:
 
 def page(told: Mapping[str, Any], before: str) -> str:
     """docs/scaling.md with the tables of a file in the places that are marked for them."""
-    costs = [Costs(**one) for one in told["costs"]]
-    under = f"Measured at commit {told['conditions']['commit']} on {told['conditions']['machine']}, {told['conditions']['date']}."
-    for name, made in (("costs", f"{table(costs)}\n\n{under}"), ("extrapolated", extrapolated(told))):
-        beginning, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
-        head, found, rest = before.partition(beginning)
-        _, ended, tail = rest.partition(end)
-        if not found or not ended:
-            raise ValueError(f"{PAGE} has no place for {name}")
-        before = f"{head}{beginning}{made}{end}{tail}"
+    met = told["conditions"]
+    costs = table([Costs(**one) for one in told["costs"]])
+    costs += f"\n\nMeasured at commit {met['commit']} on {met['machine']}, {met['date']}."
+    for name, made in (("costs", costs), ("extrapolated", extrapolated(told))):
+        beginning, end = f"<!-- {name}: python -m bench.fleet --keep -->\n", f"<!-- /{name} -->"
+        if (before.count(beginning), before.count(end)) != (1, 1):
+            raise ValueError(f"{PAGE.name} has no place for {name}")
+        head, _, rest = before.partition(beginning)
+        before = f"{head}{beginning}\n{made}\n\n{end}{rest.partition(end)[2]}"
     return before
 
 

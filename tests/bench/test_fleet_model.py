@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 
 from bench.engine_costs import Costs, table
-from bench.fleet import QUICK, chunk_us, newest_costs, service, sizes, text, wall
+from bench.fleet import PAGE, QUICK, chunk_us, kept, newest_costs, page, service, sizes, text, wall
 from bench.fleet_model import Mix, Service, cores_needed, gateways_needed, most, simulate
 
 NOTHING = 1e-9
@@ -104,13 +103,13 @@ def test_figures_that_tell_nothing_are_refused() -> None:
 
 
 def test_what_was_kept_makes_the_tables_of_the_page() -> None:
-    kept = json.loads(newest_costs().read_text(encoding="utf-8"))
-    measured = service(kept["costs"], chunk_us())
+    told = kept(newest_costs())
+    measured = service(told["costs"], chunk_us())
     found = sizes(measured, replace(Mix(), chunks=15, whole=0.5), 0.5)
     assert [hourly for hourly, _, _ in found] == [1_000, 100_000, 10_000_000]
     written = text(found, [("something", 1.0)])
     assert written.count("\n|") >= 6
-    assert table([Costs(**one) for one in kept["costs"]]).count("PostgreSQL, Valkey, ") == 2
+    assert table([Costs(**one) for one in told["costs"]]).count("PostgreSQL, Valkey, ") == 2
 
 
 def test_walls_are_found_where_cores_and_engines_end() -> None:
@@ -118,3 +117,13 @@ def test_walls_are_found_where_cores_and_engines_end() -> None:
     assert 0.85 / SERVICE.request_cpu < core < 1.1 / SERVICE.request_cpu
     engines = replace(SERVICE, request_cpu=1e-6, valkey_cpu=0.001)
     assert wall(engines, QUICK, 4, seconds=2, precise=0.1) == pytest.approx(1000, rel=0.15)
+
+
+def test_the_page_has_the_figures_that_were_kept() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert page(kept(newest_costs()), text) == text, "python -m bench.fleet --keep"
+
+
+def test_a_page_without_their_places_is_refused() -> None:
+    with pytest.raises(ValueError, match="no place for costs"):
+        page(kept(newest_costs()), "# Scaling")
