@@ -93,12 +93,6 @@ class Unserved:
 
 UNSERVED = (
     Unserved(
-        "store",
-        "PostgreSQL",
-        lambda config: "PostgreSQL" if config.sqlite_path is None else None,
-        "write sqlite:///gateway.db or another SQLite file",
-    ),
-    Unserved(
         "shared_state",
         "Redis",
         lambda config: "Redis" if config.shared_state != "memory://" else None,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gateway.stores.postgres import inserts
+from gateway.stores.postgres.settling import claim_again
 from gateway.stores.records import Correction, ExchangeRecord
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ async def _settle_alone(connection: Connection, settlement: ExchangeRecord, pric
     await connection.execute("SELECT make_ledger_months($1, $1)", intent_ns)
     if moved and settlement.key and settlement.at_ns:
         await inserts.insert_lost_intent(connection, settlement, gateway)
+        await claim_again(connection, settlement, gateway)
     return await inserts.insert_settlement(connection, settlement, price, intent_ns)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,8 +20,10 @@ from gateway.core.errors import OperatorError, StoreError
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.postgres import corrections, inserts, open_exchanges, pruning
+from gateway.stores.postgres.admitting import admit
 from gateway.stores.postgres.audit import append
 from gateway.stores.postgres.booked_prices import BookedPrices
+from gateway.stores.postgres.budgets import PostgresBudgets
 from gateway.stores.postgres.intents import IntentWriter
 from gateway.stores.postgres.left import Left
 from gateway.stores.postgres.link import RETRY_SECONDS, Health, Link
@@ -28,6 +31,7 @@ from gateway.stores.postgres.months import Months
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.rollup import snapshot
 from gateway.stores.postgres.settlements import SettlementWriter
+from gateway.stores.postgres.settling import settle_claims
 from gateway.stores.postgres.spills import open_spill, remove_spill
 from gateway.stores.postgres.writing import storable
 from gateway.stores.records import (
@@ -63,36 +67,36 @@ ORDER BY at_ns DESC, number DESC LIMIT 1
 log = logging.getLogger("gateway.stores")
 
 
-async def _admit_all(connection: Connection, intents: Sequence[ExchangeRecord]) -> Mapping[str, Exception]:
-    return {}
-
-
-async def _no_claims(connection: Connection, ids: Sequence[str], doubtful: Mapping[str, int]) -> None:
-    return
-
-
 class PostgresLedger:
     """Append-only books of a fleet; implements ``stores.base.Ledger``. Belongs to the loop it was opened on.
 
     ``recovered``: intents that gateways which are gone had left open, settled as ``unknown`` when this one started.
-    ``booked_late``: settlements that they had to leave in their spill files, read in by this one.
+    ``booked_late``: settlements that they had to leave in their spill files, read in by this one. ``budgets``: those of
+    the whole fleet: intents are refused which they have no room for.
     """
 
     def __init__(self, pool: PostgresPool, clock: Clock, gateway: str, folder: Path) -> None:
         self.recovered = self.booked_late = 0
+        self.budgets = PostgresBudgets(pool)
         self._pool = pool
         self._gateway = gateway
         self._clock = clock
         self._prices = BookedPrices(pool)
         self._months = Months()
         self._health = Health(pool.name, self._health_changed)
-        self._left = Left(pool, folder, gateway, self._prices.numbers, _no_claims)
+        self._left = Left(pool, folder, gateway, self._prices.numbers, settle_claims)
         self._spill = open_spill(folder, gateway)
         self._intents = IntentWriter(
-            Link(pool, self._lost), self._health, self._months, gateway, _admit_all, self._withdraw, self._acknowledged
+            Link(pool, self._lost),
+            self._health,
+            self._months,
+            gateway,
+            partial(admit, gateway),
+            self._withdraw,
+            self._acknowledged,
         )
         self._settlements = SettlementWriter(
-            Link(pool), self._health, self._spill, gateway, self._prices.numbers, _no_claims, self._intents.under_way
+            Link(pool), self._health, self._spill, gateway, self._prices.numbers, settle_claims, self._intents.under_way
         )
         self._tasks = TrackedTasks(self._failed)
         self._writing: dict[str, asyncio.Task[None]] = {}
@@ -217,7 +221,7 @@ class PostgresLedger:
                 if not await corrections.correct(connection, correction, price):
                     return False
                 await append(connection, audit)
-                await _no_claims(connection, [correction.id], {})
+                await settle_claims(connection, [correction.id])
         except (StoreError, TimeoutError) as error:
             if isinstance(error.__cause__, inserts.unfit()):
                 raise ValueError(

@@ -53,7 +53,6 @@ ON_POSTGRES: set[str] = {
     "test_gateways",
     "test_audit_and_alerts",
     "test_balances",
-    "test_usage",
     "test_deliveries",
     "test_durations",
     "test_jobs",
@@ -62,6 +61,7 @@ ON_POSTGRES: set[str] = {
     "test_response_places",
     "test_responses",
     "test_teams",
+    "test_usage",
 }
 
 
