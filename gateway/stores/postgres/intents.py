@@ -153,7 +153,7 @@ class IntentWriter:
         connection = await self._link.synced(any(intent.paid for intent in intents))
         if missing := self._months.missing(intent.at_ns for intent in intents):
             await self._months.make(connection, missing)
-        if not any(getattr(intent, "claims", ()) for intent in intents):
+        if all(intent.claims is None for intent in intents):
             await inserts.insert_intents(connection, intents, self._gateway, link.ANSWER_SECONDS)
             return {}
         async with whole(connection):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,27 @@ WITH_INTENTS = Lines(_fields, _record)
 """Settlements that bring their intents along, in case that the server loses these in a crash."""
 
 
+class OwnSpill(Spill):
+    """The spill file of a gateway, made anew should another one have taken it for a dead one's and removed it."""
+
+    def append(self, settlements: Sequence[ExchangeRecord]) -> bool:
+        try:
+            if not os.fstat(self._descriptor).st_nlink:
+                self._make_anew()
+        except (OSError, StoreError) as error:
+            log.error("%s was removed and cannot be made anew: %s", self.path, error)
+            return False
+        return super().append(settlements)
+
+    def _make_anew(self) -> None:
+        """What it held is in the books."""
+        made = OwnSpill.open(self.path.with_suffix(""), WITH_INTENTS)
+        made.lock()
+        self.close()
+        self._descriptor, self._end = made._descriptor, 0
+        log.warning("%s had been removed; it was made anew", self.path)
+
+
 def open_spill(folder: Path, gateway: str) -> Spill:
     """The file of this gateway, locked. Raises StoreError if there can be none."""
     try:
@@ -54,7 +75,7 @@ def open_spill(folder: Path, gateway: str) -> Spill:
             f"{folder} cannot be made: {error.strerror}. What the store cannot take at once is kept there: give "
             "images.dir a place that can be written."
         ) from None
-    spill = Spill.open(folder / gateway, WITH_INTENTS)
+    spill = OwnSpill.open(folder / gateway, WITH_INTENTS)
     spill.lock()
     return spill
 
