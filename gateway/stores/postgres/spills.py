@@ -58,11 +58,25 @@ class OwnSpill(Spill):
 
     def _make_anew(self) -> None:
         """What it held is in the books."""
-        made = OwnSpill.open(self.path.with_suffix(""), WITH_INTENTS)
-        made.lock()
+        made = _made_locked(self.path)
         self.close()
         self._descriptor, self._end = made._descriptor, 0
         log.warning("%s had been removed; it was made anew", self.path)
+
+
+def _made_locked(path: Path) -> OwnSpill:
+    """A new file, which has its name only once it is locked: no other gateway sees it before."""
+    spill = OwnSpill.open(path.with_name(f".{path.stem}"), WITH_INTENTS)
+    try:
+        spill.lock()
+        spill.path = spill.path.rename(path)
+    except OSError as error:
+        spill.close()
+        raise StoreError(f"{path} cannot be made: {error.strerror}.") from None
+    except StoreError:
+        spill.close()
+        raise
+    return spill
 
 
 def open_spill(folder: Path, gateway: str) -> Spill:
@@ -75,9 +89,7 @@ def open_spill(folder: Path, gateway: str) -> Spill:
             f"{folder} cannot be made: {error.strerror}. What the store cannot take at once is kept there: give "
             "images.dir a place that can be written."
         ) from None
-    spill = OwnSpill.open(folder / gateway, WITH_INTENTS)
-    spill.lock()
-    return spill
+    return _made_locked(folder / f"{gateway}{ENDING}")
 
 
 def remove_spill(spill: Spill) -> None:
@@ -115,7 +127,7 @@ def left_spill(path: Path) -> Iterator[list[ExchangeRecord] | None]:
 
 
 def spills_in(folder: Path) -> list[Path]:
-    """The spill files of a folder."""
+    """The spill files of a folder, but those that are being made."""
     with suppress(OSError):
-        return sorted(path for path in folder.iterdir() if path.name.endswith(ENDING))
+        return sorted(path for path in folder.iterdir() if path.suffix == ENDING and not path.name.startswith("."))
     return []

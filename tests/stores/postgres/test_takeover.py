@@ -11,7 +11,7 @@ import pytest
 from gateway.stores.postgres import inserts
 from gateway.stores.postgres.booking import LATE
 from gateway.stores.postgres.ledger import PostgresLedger
-from gateway.stores.postgres.spills import open_spill
+from gateway.stores.postgres.spills import left_spill, open_spill, remove_spill, spills_in
 from gateway.stores.records import BookedPrice, Correction
 from tests.stores.makers import nothing_pending, task
 
@@ -238,6 +238,19 @@ async def test_a_spill_file_that_was_removed_under_its_gateway_is_made_anew(post
     assert store.booked_late == 1
     assert await settled(store.ledger, postgres_url) == {"b": ("settled", 2)}
     await store.close()
+
+
+async def test_gateways_that_start_at_once_leave_one_anothers_new_files_alone(tmp_path: Path) -> None:
+    def start(gateway: str) -> None:
+        for _ in range(30):
+            spill = open_spill(tmp_path / "spill", gateway)
+            for path in spills_in(tmp_path / "spill"):
+                with left_spill(path) as found:
+                    assert found is None, "each file is locked"
+            remove_spill(spill)
+
+    await asyncio.gather(*(asyncio.to_thread(start, f"gw_{number}") for number in range(4)))
+    assert list((tmp_path / "spill").iterdir()) == []
 
 
 UNDER_LOAD = """
