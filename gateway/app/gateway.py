@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.app.assembly import (
     log_crash,
 )
 from gateway.app.endings import tell_of_ends, watch_ends
+from gateway.app.fleet import Fleet
 from gateway.app.image_results import surroundings, tell_of_fetching
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
@@ -31,6 +32,7 @@ from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import start_care
+from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -102,6 +104,7 @@ class Gateway:
         self._paid_work = PaidWork(config, services, store)
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
+        self.fleet = Fleet(services, store)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False
@@ -119,24 +122,27 @@ class Gateway:
         clock: Clock | None = None,
         randomness: Randomness | None = None,
         ask_for_models: bool = True,
+        worker: WorkerPlace | None = None,
     ) -> Gateway:
         """Open the ledger and both listeners. Raises ConfigError, StoreError, ListenError.
 
-        ``ask_for_models``: ask upstreams what they list, and whether they take their keys.
+        ``ask_for_models``: ask upstreams what they list, and whether they take their keys. ``worker``: None for a
+        gateway that is the only process of its own.
         """
         if problems := unsupported(config):
             raise ConfigError(problems)
         clock, dialer, randomness = clock or SystemClock(), dialer or SystemDialer(), randomness or system_randomness()
-        parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log))
+        parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log), worker)
         gateway, services, store = cls(config, parts, load), parts.services, parts.store
         try:
+            await gateway.fleet.join()
             services.budgets.alerts.keep_in(store.alerts)
             refused, findings = await look_at_keys(config, store.teams, parts.keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await asyncio.gather(services.budgets.load(), gateway._learned.start())
             await gateway._paid_work.take_up()
-            await gateway._listen()
+            await gateway._listen(worker)
         except BaseException:
             await gateway.close(0.0)
             raise
@@ -149,6 +155,7 @@ class Gateway:
         services.tasks.spawn(parts.images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
         start_care(store, log, services.tasks)
+        services.tasks.spawn(gateway.fleet.watch(gateway.main_url, gateway.admin_url), "fleet")
         if ask_for_models:
             gateway._model_lists.start()
             gateway._key_probe.start(config.upstreams.values())
@@ -242,9 +249,10 @@ class Gateway:
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()
+        await self.fleet.leave()
         await self._store.close()
 
-    async def _listen(self) -> None:
+    async def _listen(self, worker: WorkerPlace | None) -> None:
         services, config = self.services, self.config
         cors = CrossOrigin(self._opened, services)
         listed: list[str] = []
@@ -271,14 +279,14 @@ class Gateway:
         listed.extend(main.listed)
         admin = Dispatch(
             {},
-            admin_routes(self._admin_source()),
+            admin_routes(self._admin_source(services.metrics.pieces if worker is None else nothing_of_its_own)),
             partial(_crashed, services.log),
             AdminGuard(services, config.admin.listen.is_loopback),
             on_end=self._journal.ended_at_admin,
         )
         services.metrics.name_routes(main.paths | admin.paths)
         doors = Doors(main, admin, cors, self._journal, services)
-        await doors.open(config, self._servers)
+        await doors.open(config, self._servers, worker)
         self._images.listening(url_for_this_machine(self._servers[0]))
         self._images.surrounded_by(surroundings(config, self._servers))
 
@@ -294,13 +302,13 @@ class Gateway:
             TASKS: {"POST": CreateTask(door, self._waiting)},
         }
 
-    def _admin_source(self) -> AdminSource:
+    def _admin_source(self, metrics: Callable[[str], tuple[Iterator[bytes], str]]) -> AdminSource:
         services = self.services
         services.metrics.set_sources(self._figures, services.budgets.figures)
         return AdminSource(
             door=self._admin_door,
             open_metrics=self._open_metrics,
-            metrics=services.metrics.pieces,
+            metrics=metrics,
             usage=self._usage,
             upstreams=self._upstreams,
             keys=build_key_service(
@@ -343,6 +351,8 @@ class Gateway:
             cache_bytes=self.services.answers.size,
             learned=learned_figures(self.services),
             jobs=self._waiting.jobs.running,
+            store_up=self._store.ledger.usable(),
+            shared_state_up=self.services.shared.up,
         )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
@@ -352,7 +362,8 @@ class Gateway:
 
     async def _upstreams(self) -> dict[str, Any]:
         lists, off = self._model_lists.lists, self.config.off
-        return await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
+        told = await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
+        return {**told, "gateways": await self.fleet.describe()}
 
     def _not_ready(self) -> Sequence[str]:
         reasons = []

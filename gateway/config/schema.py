@@ -284,7 +284,9 @@ class FileSection(Section):
         default="memory://", description="Where limits and cooldowns are kept.", examples=["memory://"]
     )
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
-        default=1, description="How many processes serve.", examples=["1"]
+        default=1,
+        description="Processes that serve, on one port. More than 1 need PostgreSQL and Redis: [workers](workers.md).",
+        examples=["4"],
     )
     catalogue: Text = Field(
         default="",

@@ -93,12 +93,6 @@ class Unserved:
 
 UNSERVED = (
     Unserved(
-        "workers",
-        "more than 1",
-        lambda config: str(config.workers) if config.workers > 1 else None,
-        "this version runs one process, so write 1",
-    ),
-    Unserved(
         "shared_state",
         "Redis",
         lambda config: "Redis" if config.shared_state != "memory://" else None,
@@ -126,5 +120,6 @@ NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {
     "limits.in_flight": lambda config: config.limits.in_flight,
     "images": lambda config: config.images,
     "time_zone": lambda config: str(config.time_zone),
+    "workers": lambda config: config.workers,
 }
 """The settings a reload cannot change, as the file names them (a section stands for all its keys) → their value."""

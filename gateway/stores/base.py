@@ -11,7 +11,8 @@
     ├── response_places  ResponsePlaceRecords: where upstreams keep theirs
     ├── jobs           JobRecords: paid work under way, and what it came to
     ├── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
-    └── durations      DurationRecords: what was learned of how long orders take
+    ├── durations      DurationRecords: what was learned of how long orders take
+    └── gateways       GatewayRecords: the gateways that share the store, until they left or were taken over
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -19,7 +20,7 @@ A new engine has to pass the conformance suites in ``tests/stores/``, one for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,7 @@ from gateway.stores.alert_records import AlertRecords
 from gateway.stores.budget_records import BudgetRecords
 from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.duration_records import DurationRecords
+from gateway.stores.gateway_records import GatewayRecords
 from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import KeyReader as KeyReader
 from gateway.stores.key_records import KeyRecords as KeyRecords
@@ -115,6 +117,12 @@ class Ledger(Protocol):
         key, team and model; those of 0 may be missing.
 
         Raise errors.ledger_unavailable() if the books cannot be read.
+        """
+        ...
+
+    async def settle_left(self, gateways: Collection[str]) -> int:
+        """Settle what these gateways, which are dead, left open: as they wrote down themselves where that is found,
+        else as ``unknown``. Returns how many are unknown. Raise StoreError; the same can be asked again.
         """
         ...
 
@@ -294,6 +302,9 @@ class Store(Protocol):
 
     @property
     def durations(self) -> DurationRecords: ...
+
+    @property
+    def gateways(self) -> GatewayRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

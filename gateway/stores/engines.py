@@ -26,7 +26,7 @@ async def open_store(url: str, clock: Clock, gateway_id: str = "", spill: Path |
     if is_postgres(url):
         from gateway.stores.postgres.store import PostgresStore
 
-        return await PostgresStore.open(url, clock, gateway_id, spill or Path("spill"))  # type: ignore[return-value]
+        return await PostgresStore.open(url, clock, gateway_id, spill or Path("spill"))
     return await SQLiteStore.open(store_path(url), clock)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from socket import gethostname
 
 from gateway.core.errors import StoreError
+from gateway.stores.gateway_records import LEASE
 from gateway.stores.postgres import inserts
 from gateway.stores.postgres.booking import settle_left
 from gateway.stores.postgres.pool import PostgresPool
@@ -22,7 +24,7 @@ SELECT DISTINCT gateway FROM open_intents AS o
 WHERE gateway <> $1 AND NOT EXISTS (SELECT FROM gateways AS g WHERE g.id = o.gateway)
 """
 
-_ALL_OTHERS = "SELECT DISTINCT gateway FROM open_intents WHERE gateway <> $1"
+_ELSEWHERE = "SELECT id FROM gateways WHERE hostname <> $1 AND seen_at > clock_timestamp() - make_interval(secs => $2)"
 
 log = logging.getLogger("gateway.stores")
 
@@ -43,8 +45,12 @@ class Left:
         Raises StoreError if they cannot be booked now: they stay where they are.
         """
         new = 0
-        for path in spills_in(self._folder):
-            if path.stem == self._gateway or (gateways is not None and path.stem not in gateways):
+        files = [path for path in spills_in(self._folder) if path.stem != self._gateway]
+        if gateways is not None:
+            files = [path for path in files if path.stem in gateways]
+        elsewhere = await self._elsewhere() if files else ()
+        for path in files:
+            if path.stem in elsewhere:  # locks may not reach there
                 continue
             with left_spill(path) as settlements:
                 for start in range(0, len(settlements or ()), inserts.MAX_ROWS):
@@ -54,8 +60,7 @@ class Left:
     async def settle_of_the_gone(self, now_ns: int) -> int:
         """Settle what is open of gateways that are not among the fleet's (any more); how many there were."""
         async with self._pool.connection() as connection:
-            fleet = await connection.fetchval("SELECT to_regclass('gateways') IS NOT NULL")
-            rows = await connection.fetch(_GONE if fleet else _ALL_OTHERS, self._gateway)
+            rows = await connection.fetch(_GONE, self._gateway)
         return await self.settle([row["gateway"] for row in rows], now_ns)
 
     async def settle(self, gateways: Collection[str], now_ns: int) -> int:
@@ -69,6 +74,11 @@ class Left:
             settled += len(ids)
             more = len(ids) == MOST_AT_ONCE
         return settled
+
+    async def _elsewhere(self) -> set[str]:
+        """The gateways that live on other machines."""
+        async with self._pool.connection() as connection:
+            return {row["id"] for row in await connection.fetch(_ELSEWHERE, gethostname(), LEASE)}
 
     async def _book(self, settlements: Sequence[ExchangeRecord]) -> int:
         """Book them, each id once; those that fit no row are set aside."""

@@ -13,6 +13,7 @@ from gateway.stores.postgres.balances import PostgresBalances
 from gateway.stores.postgres.deliveries import PostgresDeliveries
 from gateway.stores.postgres.durations import PostgresDurations
 from gateway.stores.postgres.folding import Folding
+from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
@@ -39,6 +40,7 @@ class PostgresStore:
         self._pool = pool
         self.name = pool.name
         self.made = made
+        self.gateways = PostgresGateways(pool)
         self.ledger = ledger
         self.recovered = ledger.recovered
         self.booked_late = ledger.booked_late

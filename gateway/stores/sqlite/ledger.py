@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -119,6 +119,10 @@ class SQLiteLedger:
     def pending(self) -> int:
         """Rows handed over and not yet committed."""
         return self._awaited + self._settling - self._writer.booked
+
+    async def settle_left(self, gateways: Collection[str]) -> int:
+        """An earlier process's were settled when this one opened the store."""
+        return 0
 
     def usable(self) -> bool:
         """False from a failed commit until one works again (the writer tries four times a second), once the file has

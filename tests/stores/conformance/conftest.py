@@ -50,6 +50,7 @@ ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {"sqlite": sq
 
 ON_POSTGRES: set[str] = {
     # The suites that PostgreSQL passes, one a line.
+    "test_gateways",
     "test_audit_and_alerts",
     "test_balances",
     "test_deliveries",

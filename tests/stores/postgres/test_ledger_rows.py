@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.core.errors import GatewayFault
+from gateway.core.errors import GatewayFault, StoreError
 from gateway.stores.postgres import inserts, settlements
 from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.records import BookedPrice, Correction
 from tests.stores.makers import nothing_pending, task
 
-from .books import NOW, books, intent, refused, released, rows, settlement, until
+from .ledgers import NOW, books, intent, open_books, refused, released, rows, settlement, until
 
 DAY = 24 * 3600 * 1_000_000_000
 
@@ -164,7 +165,9 @@ async def test_more_settlements_than_one_statement_takes(ledger: PostgresLedger,
 
 
 async def test_more_than_may_wait_are_refused_at_once(ledger: PostgresLedger) -> None:
-    waiting = [asyncio.ensure_future(refused(ledger, intent(f"{number:05}"))) for number in range(1_200)]
+    waiting = [
+        asyncio.get_running_loop().create_task(refused(ledger, intent(f"{number:05}"))) for number in range(1_200)
+    ]
     assert sum(await asyncio.gather(*waiting)) == 200
 
 
@@ -180,7 +183,7 @@ async def test_a_settlement_waits_for_its_intent_whose_caller_has_left(
         await real(*arguments)
 
     monkeypatch.setattr(inserts, "insert_intents", slow)
-    waiting = asyncio.ensure_future(ledger.reserve(intent("a")))
+    waiting = asyncio.get_running_loop().create_task(ledger.reserve(intent("a")))
     await under_way.wait()
     waiting.cancel()
     ledger.settle(released("a"))
@@ -195,7 +198,7 @@ async def test_a_settlement_waits_for_its_intent_whose_caller_has_left(
 async def test_cancelled_before_it_was_on_its_way_an_intent_is_not_written(
     ledger: PostgresLedger, postgres_url: str
 ) -> None:
-    waiting = asyncio.ensure_future(ledger.reserve(intent("a")))
+    waiting = asyncio.get_running_loop().create_task(ledger.reserve(intent("a")))
     await asyncio.sleep(0)
     waiting.cancel()
     ledger.settle(released("a"))
@@ -241,7 +244,8 @@ async def test_many_gateways_make_a_month_at_once(postgres_url: str, tmp_path: P
             for name, ledger in (("one", one), ("two", two))
             for number in range(10)
         ))  # fmt: skip
-        assert one.usable() and two.usable()
+        assert one.usable()
+        assert two.usable()
     assert await rows(postgres_url, "SELECT count(*) FROM intents") == [20]
 
 
@@ -307,3 +311,39 @@ async def test_a_ledger_that_was_closed_takes_nothing(postgres_url: str, tmp_pat
     ledger.settle(settlement("a"))
     assert "not booked, and unknown from the next start on" in caplog.text
     await until(lambda: not list((tmp_path / "spill").iterdir()))
+
+
+async def test_the_folder_of_spill_files_and_the_one_around_it_are_private(postgres_url: str, tmp_path: Path) -> None:
+    async with books(postgres_url, tmp_path / "images"):
+        for folder in (tmp_path / "images", tmp_path / "images" / "spill"):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        [file] = (tmp_path / "images" / "spill").iterdir()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(postgres_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be made: .*give images\.dir a place that can be written"):
+        await open_books(postgres_url, tmp_path / "file")
+
+
+async def test_a_mistake_while_writing_refuses_what_it_met_and_is_got_over(
+    ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    real = inserts.insert_intents
+
+    async def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(inserts, "insert_intents", broken)
+    assert await refused(ledger, intent("a"))
+    await until(lambda: not ledger.usable())
+    monkeypatch.setattr(inserts, "insert_intents", real)
+    await until(ledger.usable)
+    await ledger.reserve(intent("b"))
+
+    monkeypatch.setattr(settlements, "numbers_of", broken)
+    ledger.settle(settlement("b"))
+    await until(lambda: "writing settlements failed by a mistake" in caplog.text)
+    monkeypatch.undo()
+    await nothing_pending(ledger)
