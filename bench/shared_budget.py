@@ -3,9 +3,9 @@
     python -m bench.shared_budget [--gateways 3] [--at-once 64] [--seconds 5] [--url postgresql://…]
 
 Each gateway is a process with a ledger of its own on one PostgreSQL; each reserves, waits a little as a request does,
-and settles, ``--at-once`` requests side by side. Compared are: keys without a budget, a budget for each request's key (a
-thousand keys), and one key's budget that all of them spend from: the hot row. Without ``--url`` a server is started that
-syncs to the disk.
+and settles, ``--at-once`` requests side by side. Compared are: keys without a budget, budgets of a thousand keys, and
+one key's budget that all of them spend from: the hot row. Without ``--url`` a server is started that syncs to the
+disk.
 """
 
 from __future__ import annotations
@@ -59,14 +59,26 @@ async def _one(url: str, name: str, case: str, at_once: int, seconds: float, fol
         while time.perf_counter() < until:
             claim = _claim(case, number)
             record = ExchangeRecord(
-                f"{case}.{name}.{number}", time.time_ns(), str(claim.holder[1]), None, "chat", "gpt-4o", "r", reserved=1_000
+                f"{case}.{name}.{number}",
+                time.time_ns(),
+                str(claim.holder[1]),
+                None,
+                "chat",
+                "gpt-4o",
+                "r",
+                reserved=1_000,
             )
             record.claims = Claims([claim], 1_000, 2_000)
             began = time.perf_counter()
             await ledger.reserve(record)
             waits.append(time.perf_counter() - began)
             await asyncio.sleep(RUNS)
-            record.state, record.charged, record.settled_ns, record.confidence = "settled", 10, time.time_ns(), "measured"
+            record.state, record.charged, record.settled_ns, record.confidence = (
+                "settled",
+                10,
+                time.time_ns(),
+                "measured",
+            )
             ledger.settle(record)
             number += at_once
 
@@ -80,7 +92,9 @@ async def _one(url: str, name: str, case: str, at_once: int, seconds: float, fol
 async def _compare(url: str, gateways: int, at_once: int, seconds: float) -> None:
     connection = await asyncpg.connect(url)
     print(f"{gateways} gateways, {at_once} requests at once each, {RUNS * 1000:.0f} ms each, {seconds:.0f} s")
-    print(f"{'':20} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'transactions/request':>21} {'WAL bytes/request':>18}")
+    print(
+        f"{'':20} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'transactions/request':>21} {'WAL bytes/request':>18}"
+    )
     for case in CASES:
         before = await _counters(connection)
         with TemporaryDirectory() as folder:
@@ -101,7 +115,7 @@ async def _compare(url: str, gateways: int, at_once: int, seconds: float) -> Non
         rate = sum(one["requests"] / one["seconds"] for one in told)
         p50, p99 = (waits[int(len(waits) * share)] * 1000 for share in (0.5, 0.99))
         print(f"{case:20} {rate:11.0f} {p50:8.1f} {p99:8.1f} {transactions:21.2f} {wal:18.0f}")
-    rows = await connection.fetch("SELECT charged, reserved FROM budgets WHERE holder = '[\"key\",\"hot\"]'")
+    rows = await connection.fetch('SELECT charged, reserved FROM budgets WHERE holder = \'["key","hot"]\'')
     print("the hot row:", [tuple(row) for row in rows])
     await connection.close()
 
