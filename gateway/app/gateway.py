@@ -30,7 +30,8 @@ from gateway.app.paid_work import PaidWork
 from gateway.app.parts import Parts, open_parts
 from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
-from gateway.app.status import describe_gateway
+from gateway.app.sharing import Sharing
+from gateway.app.status import describe_gateway, in_hand
 from gateway.app.store_care import start_care
 from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
 from gateway.billing.usage import parse_period, usage_rows
@@ -97,14 +98,16 @@ class Gateway:
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
         services.snapshot.states.doubt = KeyChecks(services).doubt
+        self._sharing = Sharing(config, services, store, keyring)
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._secrets, self._upstream_hosts = set(config.secrets), set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._response_places = build_places(services, store)
-        self._paid_work = PaidWork(config, services, store)
+        self._paid_work = PaidWork(config, services, store, self._responses)
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
         self.fleet = Fleet(services, store)
+        services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False
@@ -148,6 +151,7 @@ class Gateway:
             raise
         tell_of_fetching(config, log)
         tell_of_ends(config, log)
+        gateway._sharing.start()
         services.tasks.spawn(watch_ends(gateway, log), "ends")
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
@@ -198,6 +202,7 @@ class Gateway:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
+        self._sharing.follow(states)
         self._model_lists.configure(config)
         self._keyring.configure(config.keys)
         services.learned.half_life = config.routing.half_life
@@ -244,6 +249,7 @@ class Gateway:
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await asyncio.gather(self.services.budgets.alerts.close(), self._paid_work.deliveries.close())
         await asyncio.gather(self._responses.written(), self._response_places.written(), self._paid_work.written())
+        await self.services.shared.close()
         await self.services.tasks.cancel_all()
         await self._learned.write()
         await self.services.pool.close()
@@ -364,6 +370,10 @@ class Gateway:
         lists, off = self._model_lists.lists, self.config.off
         told = await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
         return {**told, "gateways": await self.fleet.describe()}
+
+    def in_hand(self) -> dict[str, Any]:
+        """What it has to do at this moment, as ``status.in_hand`` tells it."""
+        return in_hand(self.services, self._store, self._lag)
 
     def _not_ready(self) -> Sequence[str]:
         reasons = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.app.assembly import build_services, new_gateway_id
 from gateway.app.image_results import build_image_results
 from gateway.app.opening import Opened, open_meanwhile
+from gateway.app.sharing import open_sharing
 from gateway.app.snapshots import Snapshots
 from gateway.app.store_care import SPILL, tell_of_opening
 from gateway.app.worker_place import WorkerPlace
@@ -76,4 +77,5 @@ async def _on_store(
     keyring.configure(config.keys)
     services, snapshots = build_services(config, log, store.ledger, images, keyring, dialer, clock, randomness)
     services.gateway_id = gateway_id
+    await open_sharing(config, services)
     return Parts(services, snapshots, store, images, keyring, opened.server)

@@ -157,6 +157,7 @@ def _with_what_stays(old: Config, new: Config) -> Config:
         listen=old.listen,
         admin=replace(new.admin, listen=old.admin.listen),
         store=old.store,
+        shared_state=old.shared_state,
         log=old.log,
         limits=replace(new.limits, headers=old.limits.headers, in_flight=old.limits.in_flight),
         images=old.images,

@@ -281,7 +281,9 @@ class FileSection(Section):
         examples=["sqlite:////srv/gateway.db"],
     )
     shared_state: SharedState = Field(
-        default="memory://", description="Where limits and cooldowns are kept.", examples=["memory://"]
+        default="memory://",
+        description="Where limits and cooldowns are kept: here, or, for several gateways, in Valkey or Redis (6.2).",
+        examples=["redis://gateway:${VALKEY_PASSWORD}@valkey.internal:6379/0"],
     )
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
         default=1,

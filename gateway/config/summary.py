@@ -91,14 +91,7 @@ class Unserved:
     instead: str
 
 
-UNSERVED = (
-    Unserved(
-        "shared_state",
-        "Redis",
-        lambda config: "Redis" if config.shared_state != "memory://" else None,
-        "write memory://",
-    ),
-)
+UNSERVED: tuple[Unserved, ...] = ()
 """The settings that ``serve`` and the commands refuse and docs/configuration.md marks."""
 
 
@@ -115,6 +108,7 @@ NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {
     "listen": lambda config: config.listen,
     "admin.listen": lambda config: config.admin.listen,
     "store": lambda config: config.store,
+    "shared_state": lambda config: config.shared_state,
     "log": lambda config: config.log,
     "limits.headers": lambda config: config.limits.headers,
     "limits.in_flight": lambda config: config.limits.in_flight,

@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
+from gateway.core.errors import GatewayError, internal_error, server_shutting_down
 from gateway.core.headers import Headers, note_headers
-from gateway.core.limits.key_limits import Lease, LimitRefusal
+from gateway.core.limits.key_limits import Lease
 from gateway.core.route_rules import USUAL
 from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
@@ -25,6 +25,7 @@ from gateway.exchange.arrangement import Arrangement, arrange, may_cost_more
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
 from gateway.exchange.job import ExchangeJob
+from gateway.exchange.limiting import admit, admit_elsewhere
 from gateway.exchange.operation import Operation as Operation
 from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
@@ -117,8 +118,12 @@ class Exchange:
     async def _let_in(self) -> bool:
         """Whether it may be served; if not, the client has been told."""
         try:
-            self._admit()
-            self.services.gate.enter(self)
+            services, now = self.services, self.client.loop.time()
+            tokens = self._operation.rough_input_tokens() if self.key.tpm is not None else 0
+            self._admission = admit(services, self.key, tokens, now)
+            if self._admission is None:
+                self._admission = await admit_elsewhere(services, self, self.key, tokens, now)
+            services.gate.enter(self)
             self.client.watch(self._client_left)
             if self._operation.prepares:
                 await self._operation.prepare()
@@ -147,18 +152,6 @@ class Exchange:
     def shut_down(self) -> None:
         """The drain time is over: stop what runs."""
         self._interrupt(DrainOver())
-
-    def _admit(self) -> None:
-        gate = self.services.gate
-        if gate.draining:
-            raise server_shutting_down()
-        if gate.full:
-            raise gateway_overloaded()
-        tokens = self._operation.rough_input_tokens() if self.key.tpm is not None else 0
-        answer = self.services.limits.admit(self.key, tokens, self.client.loop.time())
-        if isinstance(answer, LimitRefusal):
-            raise answer.error()
-        self._admission = answer
 
     async def _reserve(self) -> None:
         """Reserve on the budgets, in one step, and commit the intent row: from here on the books know of this request,

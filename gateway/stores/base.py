@@ -13,6 +13,7 @@
     ├── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
     ├── durations      DurationRecords: what was learned of how long orders take
     └── gateways       GatewayRecords: the gateways that share the store, until they left or were taken over
+    FleetRecords       what gateways that share one know of one another's work (``Store.fleet``)
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -30,6 +31,7 @@ from gateway.stores.alert_records import AlertRecords
 from gateway.stores.budget_records import BudgetRecords
 from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.duration_records import DurationRecords
+from gateway.stores.fleet_records import FleetRecords
 from gateway.stores.gateway_records import GatewayRecords
 from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import KeyReader as KeyReader
@@ -302,6 +304,11 @@ class Store(Protocol):
 
     @property
     def durations(self) -> DurationRecords: ...
+
+    @property
+    def fleet(self) -> FleetRecords | None:
+        """What several gateways that share the store know of one another's work; None where it is one's alone."""
+        ...
 
     @property
     def gateways(self) -> GatewayRecords: ...

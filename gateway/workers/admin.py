@@ -4,10 +4,14 @@ the other; everything else is asked of a worker that lives, and so is whether a 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+import orjson
+
+from gateway.app.status import of_all
 from gateway.core.errors import ClientError, GatewayError, GatewayFault
-from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH
+from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH
 from gateway.runtime.in_turns import in_turns
 from gateway.runtime.tasks import TrackedTasks
 from gateway.server.client import Client
@@ -48,7 +52,9 @@ class AdminFront:
         self._reload = reload
         self._tasks = tasks
         self._next = 0
-        self._routes = RouteIndex([KnownRoute(path, {"": path}) for path in (METRICS_PATH, RELOAD_PATH)])
+        self._routes = RouteIndex(
+            [KnownRoute(path, {"": path}) for path in (METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH)]
+        )
 
     async def __call__(self, request: Request, client: Client) -> None:
         try:
@@ -73,6 +79,8 @@ class AdminFront:
             return await self._metrics(request, answer)
         if path == RELOAD_PATH and request.method == "POST":
             return await self._reloaded(worker, answer)
+        if path == UPSTREAMS_PATH:
+            return await self._of_all(worker, answer)
         return answer
 
     async def _first(self, request: Request) -> tuple[Worker, WorkerAnswer]:
@@ -101,3 +109,10 @@ class AdminFront:
             return answer
         message = "\n".join(["Some workers have the new configuration, and one does not take it:", *problems])
         raise ClientError(400, "invalid_request_error", "config_rejected", message)
+
+    async def _of_all(self, first: Worker, answer: WorkerAnswer) -> WorkerAnswer:
+        """What the first one tells of itself, with what all of them have in hand."""
+        told = orjson.loads(answer.body)
+        others = await asyncio.gather(*(worker.in_hand() for worker in self._living() if worker is not first))
+        all_in_hand = of_all([told, *filter(None, others)])
+        return WorkerAnswer(answer.status, answer.headers, orjson.dumps({**told, **all_in_hand}))

@@ -18,7 +18,7 @@ from gateway.telemetry.merging import from_data
 from gateway.telemetry.series_memory import SeriesReader, new_memory
 from gateway.workers.channel import Channel, ChannelError
 from gateway.workers.spawning import Assignment, worker_command
-from gateway.workers.worker import FIGURES, READY, RELOAD
+from gateway.workers.worker import FIGURES, READY, RELOAD, STATE
 
 FIGURES_WITHIN = 3.0
 RELOAD_WITHIN = 60.0
@@ -111,6 +111,14 @@ class Worker:
         self.patience = told["patience"]
         problems: list[str] = told["problems"]
         return problems
+
+    async def in_hand(self) -> dict[str, Any] | None:
+        """What it has in hand (``app.status.in_hand``); None if it does not answer."""
+        try:
+            told: dict[str, Any] = await self._channel.ask(STATE, timeout=FIGURES_WITHIN)
+        except ChannelError:
+            return None
+        return told
 
     async def look(self) -> None:
         """Learn the figures that it keeps for itself; what was learned before stays if it does not answer."""

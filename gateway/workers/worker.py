@@ -19,8 +19,10 @@ from gateway.telemetry.series_memory import SeriesMemory
 from gateway.workers.channel import Channel
 from gateway.workers.spawning import Assignment
 
-FIGURES, RELOAD, READY = "figures", "reload", "ready"
-"""What is asked of a worker (the metrics that stand in no memory; that it reads its configuration again), and told."""
+FIGURES, RELOAD, READY, STATE = "figures", "reload", "ready", "state"
+"""What is asked of a worker (the metrics that stand in no memory; that it reads its configuration again; what it has in
+hand), and told.
+"""
 
 ORPHAN_SECONDS = 15.0
 """How long one whose supervisor is gone may take to end in good order."""
@@ -71,6 +73,8 @@ class WorkerSide:
             return {"problems": problems, "patience": _patience(self._gateway)}
         if what == FIGURES:
             return await _figures(self._gateway)
+        if what == STATE:
+            return self._gateway.in_hand()
         raise OperatorError(f"it knows no '{what}'")
 
 

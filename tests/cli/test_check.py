@@ -74,7 +74,6 @@ async def test_check_of_a_good_file_says_what_it_found(folder: Path, sandbox: Sa
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("shared_state: redis://localhost:6379/0", "Redis is not supported yet"),
         ("listen: 0.0.0.0:8400\nauth: none", "auth: 'none' is only allowed while 'listen' is on loopback"),
     ],
 )

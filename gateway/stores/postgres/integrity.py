@@ -64,8 +64,10 @@ _RULES = (
         "(SELECT coalesce(sum((a ->> 'cost')::numeric), 0) FROM jsonb_array_elements(attempts) AS a)",
     ),
     (
+        # Those of a month that is being pruned leave a moment after its intents; a task is made soon after its intent.
         "task {} was bought for an exchange that has no intent",
-        "SELECT t.task_id FROM tasks AS t WHERE t.at_ns >= (SELECT coalesce(max(before_ns), 0) FROM prunes) "
+        "SELECT t.task_id FROM tasks AS t "
+        "WHERE t.at_ns >= (SELECT coalesce(max(before_ns) + 86400000000000, 0) FROM prunes) "
         "AND NOT EXISTS (SELECT FROM intents AS i WHERE i.id = t.exchange)",
     ),
     (
