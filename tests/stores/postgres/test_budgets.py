@@ -14,7 +14,7 @@ from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.stores.engines import open_store
 from gateway.stores.postgres.admitting import admit
-from tests.stores.makers import StoppedClock
+from tests.stores.makers import StoppedClock, nothing_pending
 
 from .budget_books import ALICE, DAY, DAY_START, GROWTH, NOW, Books, claim, intent
 
@@ -129,6 +129,7 @@ class TestARequest:
         lost.state, lost.charged, lost.confidence, lost.settled_ns = "settled", 40, "measured", NOW + 1
         store = await open_store(postgres_url, StoppedClock(), "gw_one", tmp_path)
         store.ledger.settle(lost)
+        await nothing_pending(store.ledger)
         await store.close()
         assert [await books.used(holder) for holder in (ALICE, GROWTH, GPT)] == [(40, 0, 0)] * 3
 
