@@ -21,7 +21,6 @@ from gateway.stores.postgres.link import (
     doubtful_errors,
     engine_errors,
     passing_errors,
-    whole,
 )
 from gateway.stores.postgres.months import Months
 from gateway.stores.records import ExchangeRecord
@@ -35,8 +34,9 @@ IDLE_SECONDS = 5.0
 TRIES = 5
 """Of a transaction that others are in the way of."""
 
-Admit = Callable[["Connection", Sequence[ExchangeRecord]], Awaitable[Mapping[str, Exception]]]
-"""Asks the budgets of these, in their transaction; the ids of those that are refused, with what each caller is told."""
+Admit = Callable[["Connection", Sequence[ExchangeRecord], float], Awaitable[Mapping[str, Exception]]]
+"""Asks the budgets of these, and writes those down that have room, within so many seconds; returns the ids of those
+that are refused, with what each caller is told."""
 
 log = logging.getLogger("gateway.stores")
 
@@ -156,12 +156,7 @@ class IntentWriter:
         if all(intent.claims is None for intent in intents):
             await inserts.insert_intents(connection, intents, self._gateway, link.ANSWER_SECONDS)
             return {}
-        async with whole(connection):
-            refused = await self._admit(connection, intents)
-            admitted = [intent for intent in intents if intent.id not in refused] if refused else intents
-            if admitted:
-                await inserts.insert_intents(connection, admitted, self._gateway, link.ANSWER_SECONDS)
-        return refused
+        return await self._admit(connection, intents, link.ANSWER_SECONDS)
 
     async def _write_singly(self, batch: list[tuple[ExchangeRecord, Future[None]]], error: Exception) -> None:
         """One of them fits no row: only that one shall fail."""
