@@ -34,8 +34,8 @@ from gateway.stores.postgres.rollup import LONG
 
 HOUR_NS = 3_600 * 10**9
 FIRST = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp()) * 10**9
-HOURS = 31 * 24
-END = FIRST + HOURS * HOUR_NS
+DAYS = 31
+END = FIRST + DAYS * 24 * HOUR_NS
 
 LIMIT_SECONDS = 2.0
 """What a month's usage may take."""
@@ -164,8 +164,9 @@ async def _measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
 
 async def _fill(pool: PostgresPool, made: int, wanted: int, began: float, options: argparse.Namespace) -> int:
     """Add rows all over the month until there are so many, or a bound is reached; returns how many there are."""
-    each = max(1, (wanted - made) // HOURS)
-    for hour in range(HOURS):
+    hours = options.days * 24
+    each = max(1, (wanted - made) // hours)
+    for hour in range(hours):
         start = FIRST + hour * HOUR_NS
         async with pool.transaction() as connection:
             await connection.execute("SET LOCAL synchronous_commit = off")
@@ -245,12 +246,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=5_000_000, metavar="N", help="rows to make; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10.0, metavar="M", help="stop making rows after so long")
     parser.add_argument("--gigabytes", type=float, default=10.0, metavar="G", help="stop making rows at such a size")
+    parser.add_argument("--days", type=int, default=DAYS, metavar="D", help="of the month, to try it; default: all")
     parser.add_argument("--keys", type=int, default=200, metavar="N", help="virtual keys; default: %(default)s")
     parser.add_argument("--url", metavar="URL", help="an empty database; default: a server of its own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     options = parser.parse_args()
-    if options.rows < HOURS * 10 or not 1 <= options.keys <= 100_000:
-        parser.error(f"--rows begins at {HOURS * 10}, --keys goes from 1 to 100000")
+    if not 1 <= options.days <= DAYS or options.rows < options.days * 240 or not 1 <= options.keys <= 100_000:
+        parser.error(f"--days goes from 1 to {DAYS}, --rows begins at 240 a day, --keys goes from 1 to 100000")
     return options
 
 
