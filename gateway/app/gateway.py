@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.app.assembly import (
     log_crash,
 )
 from gateway.app.endings import tell_of_ends, watch_ends
+from gateway.app.fleet import Fleet
 from gateway.app.image_results import surroundings, tell_of_fetching
 from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
@@ -29,8 +30,10 @@ from gateway.app.paid_work import PaidWork
 from gateway.app.parts import Parts, open_parts
 from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
-from gateway.app.status import describe_gateway
+from gateway.app.sharing import Sharing
+from gateway.app.status import describe_gateway, in_hand
 from gateway.app.store_care import start_care
+from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -95,13 +98,16 @@ class Gateway:
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
         services.snapshot.states.doubt = KeyChecks(services).doubt
+        self._sharing = Sharing(config, services, store, keyring)
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._secrets, self._upstream_hosts = set(config.secrets), set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._response_places = build_places(services, store)
-        self._paid_work = PaidWork(config, services, store)
+        self._paid_work = PaidWork(config, services, store, self._responses)
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
+        self.fleet = Fleet(services, store)
+        services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False
@@ -119,29 +125,33 @@ class Gateway:
         clock: Clock | None = None,
         randomness: Randomness | None = None,
         ask_for_models: bool = True,
+        worker: WorkerPlace | None = None,
     ) -> Gateway:
         """Open the ledger and both listeners. Raises ConfigError, StoreError, ListenError.
 
-        ``ask_for_models``: ask upstreams what they list, and whether they take their keys.
+        ``ask_for_models``: ask upstreams what they list, and whether they take their keys. ``worker``: None for a
+        gateway that is the only process of its own.
         """
         if problems := unsupported(config):
             raise ConfigError(problems)
         clock, dialer, randomness = clock or SystemClock(), dialer or SystemDialer(), randomness or system_randomness()
-        parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log))
+        parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log), worker)
         gateway, services, store = cls(config, parts, load), parts.services, parts.store
         try:
+            await gateway.fleet.join()
             services.budgets.alerts.keep_in(store.alerts)
             refused, findings = await look_at_keys(config, store.teams, parts.keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await asyncio.gather(services.budgets.load(), gateway._learned.start())
             await gateway._paid_work.take_up()
-            await gateway._listen()
+            await gateway._listen(worker)
         except BaseException:
             await gateway.close(0.0)
             raise
         tell_of_fetching(config, log)
         tell_of_ends(config, log)
+        gateway._sharing.start()
         services.tasks.spawn(watch_ends(gateway, log), "ends")
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
@@ -149,6 +159,7 @@ class Gateway:
         services.tasks.spawn(parts.images.age_out(log), "age-out")
         age_out(services, gateway._responses, gateway._response_places)
         start_care(store, log, services.tasks)
+        services.tasks.spawn(gateway.fleet.watch(gateway.main_url, gateway.admin_url), "fleet")
         if ask_for_models:
             gateway._model_lists.start()
             gateway._key_probe.start(config.upstreams.values())
@@ -191,6 +202,7 @@ class Gateway:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
+        self._sharing.follow(states)
         self._model_lists.configure(config)
         self._keyring.configure(config.keys)
         services.learned.half_life = config.routing.half_life
@@ -237,14 +249,16 @@ class Gateway:
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await asyncio.gather(self.services.budgets.alerts.close(), self._paid_work.deliveries.close())
         await asyncio.gather(self._responses.written(), self._response_places.written(), self._paid_work.written())
+        await self.services.shared.close()
         await self.services.tasks.cancel_all()
         await self._learned.write()
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()
+        await self.fleet.leave()
         await self._store.close()
 
-    async def _listen(self) -> None:
+    async def _listen(self, worker: WorkerPlace | None) -> None:
         services, config = self.services, self.config
         cors = CrossOrigin(self._opened, services)
         listed: list[str] = []
@@ -271,14 +285,14 @@ class Gateway:
         listed.extend(main.listed)
         admin = Dispatch(
             {},
-            admin_routes(self._admin_source()),
+            admin_routes(self._admin_source(services.metrics.pieces if worker is None else nothing_of_its_own)),
             partial(_crashed, services.log),
             AdminGuard(services, config.admin.listen.is_loopback),
             on_end=self._journal.ended_at_admin,
         )
         services.metrics.name_routes(main.paths | admin.paths)
         doors = Doors(main, admin, cors, self._journal, services)
-        await doors.open(config, self._servers)
+        await doors.open(config, self._servers, worker)
         self._images.listening(url_for_this_machine(self._servers[0]))
         self._images.surrounded_by(surroundings(config, self._servers))
 
@@ -294,13 +308,13 @@ class Gateway:
             TASKS: {"POST": CreateTask(door, self._waiting)},
         }
 
-    def _admin_source(self) -> AdminSource:
+    def _admin_source(self, metrics: Callable[[str], tuple[Iterator[bytes], str]]) -> AdminSource:
         services = self.services
         services.metrics.set_sources(self._figures, services.budgets.figures)
         return AdminSource(
             door=self._admin_door,
             open_metrics=self._open_metrics,
-            metrics=services.metrics.pieces,
+            metrics=metrics,
             usage=self._usage,
             upstreams=self._upstreams,
             keys=build_key_service(
@@ -343,6 +357,8 @@ class Gateway:
             cache_bytes=self.services.answers.size,
             learned=learned_figures(self.services),
             jobs=self._waiting.jobs.running,
+            store_up=self._store.ledger.usable(),
+            shared_state_up=self.services.shared.up,
         )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
@@ -352,7 +368,12 @@ class Gateway:
 
     async def _upstreams(self) -> dict[str, Any]:
         lists, off = self._model_lists.lists, self.config.off
-        return await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
+        told = await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
+        return {**told, "gateways": await self.fleet.describe()}
+
+    def in_hand(self) -> dict[str, Any]:
+        """What it has to do at this moment, as ``status.in_hand`` tells it."""
+        return in_hand(self.services, self._store, self._lag)
 
     def _not_ready(self) -> Sequence[str]:
         reasons = []

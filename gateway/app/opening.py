@@ -14,8 +14,10 @@ from gateway.endpoints.health import PATHS, health_routes
 from gateway.runtime.tasks import TrackedTasks
 from gateway.server.client import Client
 from gateway.server.dispatch import Dispatch
-from gateway.server.listener import RunningServer, start_server
+from gateway.server.limits import ServerLimits
+from gateway.server.listener import RunningServer, listen
 from gateway.server.request import Request
+from gateway.server.state import ListenerState
 from gateway.stores.base import Store
 
 AT_ONCE = 0.5
@@ -37,9 +39,15 @@ class Opened(NamedTuple):
 
 
 async def open_meanwhile(
-    opening: Coroutine[Any, Any, Store], host: str, port: int, on_crash: Callable[[str, Exception], None]
+    opening: Coroutine[Any, Any, Store],
+    host: str,
+    port: int,
+    on_crash: Callable[[str, Exception], None],
+    *,
+    shared: bool = False,
 ) -> Opened:
-    """The opened store; while that takes long, clients at ``host`` and ``port`` are told so.
+    """The opened store; while that takes long, clients at ``host`` and ``port`` are told so. ``shared``: as of
+    ``listen``.
 
     Raises what ``opening`` raises, and ListenError. Cancelled, it undoes what was begun.
     """
@@ -49,7 +57,8 @@ async def open_meanwhile(
     try:
         await asyncio.wait({task}, timeout=AT_ONCE)
         if not task.done():
-            server = await start_server(_Waiting(on_crash), host, port, hostless=_is_health)
+            state = ListenerState(_Waiting(on_crash), ServerLimits(), hostless=_is_health)
+            server = await listen(state, host, port, shared=shared)
         return Opened(await task, server)
     except BaseException:
         await tasks.cancel_all()

@@ -157,10 +157,12 @@ def _with_what_stays(old: Config, new: Config) -> Config:
         listen=old.listen,
         admin=replace(new.admin, listen=old.admin.listen),
         store=old.store,
+        shared_state=old.shared_state,
         log=old.log,
         limits=replace(new.limits, headers=old.limits.headers, in_flight=old.limits.in_flight),
         images=old.images,
         time_zone=old.time_zone,
+        workers=old.workers,
     )
 
 
@@ -170,6 +172,7 @@ _SHOWN: Mapping[str, Callable[[Config], str]] = {
     "limits.headers": lambda config: str(config.limits.headers),
     "limits.in_flight": lambda config: str(config.limits.in_flight),
     "time_zone": lambda config: str(config.time_zone),
+    "workers": lambda config: str(config.workers),
     "log": lambda config: f"{config.log.format}, {config.log.level}",
 }
 

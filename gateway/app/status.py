@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway import __version__
@@ -29,14 +29,31 @@ async def describe_gateway(
         "version": __version__,
         "store": store.name,
         "draining": leaving or services.gate.draining,
-        "in_flight": len(services.gate),
-        "ledger_rows_pending": store.ledger.pending,
-        "event_loop_lag_seconds": round(lag, 4),
-        "rates": recent.rates(),
+        **in_hand(services, store, lag),
         "spend_today_usd": await _spent_today(services),
         "upstreams": [{**one, "latency_seconds": recent.latency(one["name"])} for one in _mappings(upstreams)],
         "off": list(off),
         "learned": describe_learned(services),
+    }
+
+
+def in_hand(services: Services, store: Store, lag: float) -> dict[str, Any]:
+    """What this process has to do; of several workers it is told of all together (``of_all``)."""
+    return {
+        "in_flight": len(services.gate),
+        "ledger_rows_pending": store.ledger.pending,
+        "event_loop_lag_seconds": round(lag, 4),
+        "rates": services.metrics.recent.rates(),
+    }
+
+
+def of_all(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``in_hand`` of several processes as one; at least one. Loops are late each for itself, the rest adds up."""
+    return {
+        "in_flight": sum(one["in_flight"] for one in each),
+        "ledger_rows_pending": sum(one["ledger_rows_pending"] for one in each),
+        "event_loop_lag_seconds": max(one["event_loop_lag_seconds"] for one in each),
+        "rates": {name: round(sum(one["rates"][name] for one in each), 2) for name in each[0]["rates"]},
     }
 
 

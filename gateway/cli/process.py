@@ -69,7 +69,7 @@ async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None],
     def told_to_stop() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    in_foreground = _has_terminal()
+    in_foreground = has_terminal()
     for name in STOPPING:
         on_signal(loop, name, told_to_stop)
     # Nothing to reload yet, and as a service no reason to die.
@@ -103,7 +103,7 @@ async def _started(start: Start, stop: asyncio.Event) -> Gateway | None:
         await tasks.cancel_all()
 
 
-def _has_terminal() -> bool:
+def has_terminal() -> bool:
     """Whether this process was started in the foreground of a terminal."""
     if not hasattr(os, "tcgetpgrp"):  # Windows has no terminals that hang up
         return False

@@ -24,6 +24,10 @@ LEARNED = (
 """The columns of what was learned of orders; its seconds are empty until twelve were seen."""
 
 
+FLEET = ("gateway", "state", "version", "hostname", "pid", "main_url", "in_flight", "started_at", "seen_at", "sees")
+"""The columns of the gateways that share the store, where there are several."""
+
+
 def add_status_parser(commands: Any) -> None:
     """Add ``status`` to a parser's commands."""
     parser = add_command(
@@ -78,6 +82,8 @@ def status_text(status: Mapping[str, Any]) -> str:
         *_traffic(status),
         "",
     ]
+    if len(fleet := status.get("gateways", ())) > 1 or any(not row["self"] for row in fleet):
+        lines += [render([_gateway(row) for row in fleet], FLEET), ""]
     endpoints = [{"upstream": one["name"], **row} for one in status["upstreams"] for row in one["endpoints"]]
     keys = [
         {"upstream": one["name"], "upstream_key": row["name"], **row, "cooling": _cooling(row)}
@@ -106,6 +112,12 @@ def status_text(status: Mapping[str, Any]) -> str:
     if status["off"]:
         lines.append(f"off, for want of a key: {', '.join(status['off'])}")
     return "\n".join(lines).rstrip()
+
+
+def _gateway(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A gateway of the fleet, as a row of the table."""
+    sees = " ".join(f"{engine}:{'up' if up else 'GONE'}" for engine, up in row["sees"].items())
+    return {**row, "gateway": row["id"], "sees": sees or None}
 
 
 def _traffic(status: Mapping[str, Any]) -> list[str]:

@@ -150,10 +150,25 @@ def store(value: object) -> str:
     raise ValueError("expected sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
+_SERVERS = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+
+
 def shared_state(value: object) -> str:
-    """``memory://`` or ``redis://host:port/db`` (``rediss://`` with TLS)."""
+    """``memory://``, or where Redis or Valkey is: ``redis://host:port/db`` (``rediss://`` with TLS), ``unix:///file``,
+    ``redis+sentinel://host:port,host:port/service/db``, ``redis+cluster://host:port``; with TLS those begin with
+    ``rediss+``.
+    """
     url = text(value)
-    if url == "memory://" or (url.startswith(("redis://", "rediss://")) and _splits(url) and urlsplit(url).hostname):
+    scheme, found, rest = url.partition("://")
+    if url == "memory://" or (scheme == "unix" and rest.startswith("/") and len(rest) > 1):
+        return url
+    if found and scheme in ("redis+sentinel", "rediss+sentinel"):
+        places, _, path = rest.rpartition("@")[2].partition("/")
+        if path.strip("/") and all(
+            _splits(f"//{place}") and urlsplit(f"//{place}").port for place in places.split(",")
+        ):
+            return url
+    elif found and scheme in _SERVERS and _splits(url) and urlsplit(url).hostname:
         return url
     raise ValueError("expected memory:// or redis://HOST:6379/0")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import socket
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
 from gateway.config.schema import FileSection
 from gateway.config.settings import (
+    SQLITE,
     AdminConfig,
     BudgetAlerts,
     Config,
@@ -120,6 +122,7 @@ def _admin(user: Layer, builtin: Layer) -> AdminConfig:
 def _check(user: Layer, admin: AdminConfig) -> None:
     """The rules that bind one setting to another."""
     _check_listeners(user, admin)
+    _check_workers(user)
     _check_dependencies(user)
 
 
@@ -133,6 +136,22 @@ def _check_listeners(user: Layer, admin: AdminConfig) -> None:
         location: Location = ("admin", "listen")
         given = location in user.document.values
         user.report(location if given else ("listen",), "listen and admin.listen must be different addresses")
+
+
+def _check_workers(user: Layer) -> None:
+    """Budgets and limits must hold over all processes, so these need engines that all of them share."""
+    sections = user.sections
+    if sections.workers == 1:
+        return
+    if not hasattr(socket, "SO_REUSEPORT"):
+        user.report(("workers",), "this system cannot deal connections out among processes; write 1")
+    why = f"workers: {sections.workers} need"
+    if sections.store.startswith(SQLITE):
+        line = "store: postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+        user.report(("store",), f"{why} books that all of them share; add the line '{line}'")
+    if sections.shared_state == "memory://":
+        line = "shared_state: redis://HOST:6379/0"
+        user.report(("shared_state",), f"{why} limits that all of them share; add the line '{line}' (Redis or Valkey)")
 
 
 def _check_dependencies(user: Layer) -> None:

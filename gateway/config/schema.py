@@ -281,10 +281,14 @@ class FileSection(Section):
         examples=["sqlite:////srv/gateway.db"],
     )
     shared_state: SharedState = Field(
-        default="memory://", description="Where limits and cooldowns are kept.", examples=["memory://"]
+        default="memory://",
+        description="Where limits and cooldowns are kept: here, or, for several gateways, in Valkey or Redis (6.2).",
+        examples=["redis://gateway:${VALKEY_PASSWORD}@valkey.internal:6379/0"],
     )
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
-        default=1, description="How many processes serve.", examples=["1"]
+        default=1,
+        description="Processes that serve, on one port. More than 1 need PostgreSQL and Redis: [workers](workers.md).",
+        examples=["4"],
     )
     catalogue: Text = Field(
         default="",

@@ -252,6 +252,11 @@ class Config:
         return own or self.images.dir / "keys.pepper"
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other gateways, here or on other machines, may work with the same store or state."""
+        return self.workers > 1 or self.sqlite_path is None or self.shared_state != "memory://"
+
+    @property
     def upstream_hosts(self) -> frozenset[str]:
         """The names of all upstreams' hosts, which clients are not told."""
         return frozenset(place.host for upstream in self.upstreams.values() for place in upstream.endpoints)

@@ -91,20 +91,7 @@ class Unserved:
     instead: str
 
 
-UNSERVED = (
-    Unserved(
-        "workers",
-        "more than 1",
-        lambda config: str(config.workers) if config.workers > 1 else None,
-        "this version runs one process, so write 1",
-    ),
-    Unserved(
-        "shared_state",
-        "Redis",
-        lambda config: "Redis" if config.shared_state != "memory://" else None,
-        "write memory://",
-    ),
-)
+UNSERVED: tuple[Unserved, ...] = ()
 """The settings that ``serve`` and the commands refuse and docs/configuration.md marks."""
 
 
@@ -121,10 +108,12 @@ NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {
     "listen": lambda config: config.listen,
     "admin.listen": lambda config: config.admin.listen,
     "store": lambda config: config.store,
+    "shared_state": lambda config: config.shared_state,
     "log": lambda config: config.log,
     "limits.headers": lambda config: config.limits.headers,
     "limits.in_flight": lambda config: config.limits.in_flight,
     "images": lambda config: config.images,
     "time_zone": lambda config: str(config.time_zone),
+    "workers": lambda config: config.workers,
 }
 """The settings a reload cannot change, as the file names them (a section stands for all its keys) → their value."""

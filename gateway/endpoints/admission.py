@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.jobs.joining import Marks, checked_key
@@ -41,13 +41,14 @@ class Admission:
             return key
         return self.authenticate(request)
 
-    @contextmanager
-    def limited(self, key: VirtualKey) -> Iterator[None]:
-        """Run one request of the key under its limits, inside the ``with``; exchanges do so themselves. Raises
+    @asynccontextmanager
+    async def limited(self, key: VirtualKey) -> AsyncIterator[None]:
+        """Run one request of the key under its limits, inside the ``async with``; exchanges do so themselves. Raises
         LimitError.
         """
         limits, loop = self.services.limits, asyncio.get_running_loop()
-        lease = limits.admit(key, 0, loop.time())
+        if (lease := limits.admit(key, 0, loop.time())) is None:
+            lease = await limits.ask(key, 0, loop.time())
         if isinstance(lease, LimitRefusal):
             raise lease.error()
         try:

@@ -199,7 +199,7 @@ class CountTokensEndpoint(_ForAnthropics):
         admission = self._admission
         asked = await _read(admission, self._places, request, counting=True)
         upstream = CountedUpstream(admission.services, asked.key.name)
-        with admission.limited(asked.key):
+        async with admission.limited(asked.key):
             answer = await upstream.ask(asked.route, asked.relayed, asked.headers) if asked.may_be_relayed else None
             if answer is not None:
                 request.upstream = upstream.name

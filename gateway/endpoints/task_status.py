@@ -25,7 +25,7 @@ def read_task_routes(admission: Admission) -> OwnRoutes:
             record = await admission.services.ledger.find_task(request.params["id"])
             if record is None or record.key != key.name:
                 raise _unknown_task()
-            with admission.limited(key):
+            async with admission.limited(key):
                 request.model, request.upstream = record.model, record.upstream
                 status, body = await reading.ask(admission.services.snapshot.upstreams, record)
         except GatewayError as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from gateway.core.answer_cache import KeptAnswer
-from gateway.core.errors import GatewayError, gateway_overloaded, server_shutting_down
+from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
-from gateway.core.limits.key_limits import Lease, LimitRefusal
+from gateway.core.limits.key_limits import Lease
 from gateway.core.types import Route, VirtualKey
 from gateway.exchange.accounting import Account
 from gateway.exchange.client import Client
+from gateway.exchange.limiting import admit, admit_elsewhere
 from gateway.exchange.operation import Operation
 from gateway.exchange.services import Services
 
@@ -50,7 +51,10 @@ class CachedAnswer:
         lease: Lease | None = None
         try:
             try:
-                lease = self._admit()
+                now = client.loop.time()
+                lease = admit(services, self._key, 0, now)
+                if lease is None:
+                    lease = await admit_elsewhere(services, self, self._key, 0, now)
                 services.gate.enter(self)
                 await services.ledger.reserve(account.intent(services.clock.wall_ns()))
                 account.reserved = True
@@ -71,17 +75,6 @@ class CachedAnswer:
             services.gate.leave(self)
             services.metrics.leave(self._path)
             client.release()
-
-    def _admit(self) -> Lease:
-        services = self._services
-        if services.gate.draining:
-            raise server_shutting_down()
-        if services.gate.full:
-            raise gateway_overloaded()
-        answer = services.limits.admit(self._key, 0, self._client.loop.time())
-        if isinstance(answer, LimitRefusal):
-            raise answer.error()
-        return answer
 
     def _headers(self) -> Headers:
         limits = self._services.limits.headers(self._key, self._client.loop.time())

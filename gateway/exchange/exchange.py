@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
+from gateway.core.errors import GatewayError, internal_error, server_shutting_down
 from gateway.core.headers import Headers, note_headers
-from gateway.core.limits.key_limits import Lease, LimitRefusal
+from gateway.core.limits.key_limits import Lease
 from gateway.core.route_rules import USUAL
 from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
@@ -25,9 +25,11 @@ from gateway.exchange.arrangement import Arrangement, arrange, may_cost_more
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
 from gateway.exchange.job import ExchangeJob
+from gateway.exchange.limiting import admit, admit_elsewhere
 from gateway.exchange.operation import Operation as Operation
 from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
+from gateway.exchange.shared_admission import admit_shared
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import Subrequest
@@ -116,8 +118,12 @@ class Exchange:
     async def _let_in(self) -> bool:
         """Whether it may be served; if not, the client has been told."""
         try:
-            self._admit()
-            self.services.gate.enter(self)
+            services, now = self.services, self.client.loop.time()
+            tokens = self._operation.rough_input_tokens() if self.key.tpm is not None else 0
+            self._admission = admit(services, self.key, tokens, now)
+            if self._admission is None:
+                self._admission = await admit_elsewhere(services, self, self.key, tokens, now)
+            services.gate.enter(self)
             self.client.watch(self._client_left)
             if self._operation.prepares:
                 await self._operation.prepare()
@@ -147,18 +153,6 @@ class Exchange:
         """The drain time is over: stop what runs."""
         self._interrupt(DrainOver())
 
-    def _admit(self) -> None:
-        gate = self.services.gate
-        if gate.draining:
-            raise server_shutting_down()
-        if gate.full:
-            raise gateway_overloaded()
-        tokens = self._operation.rough_input_tokens() if self.key.tpm is not None else 0
-        answer = self.services.limits.admit(self.key, tokens, self.client.loop.time())
-        if isinstance(answer, LimitRefusal):
-            raise answer.error()
-        self._admission = answer
-
     async def _reserve(self) -> None:
         """Reserve on the budgets, in one step, and commit the intent row: from here on the books know of this request,
         even if the process is killed.
@@ -180,17 +174,23 @@ class Exchange:
             account.record.id, key, self.route.named, most, at_ns, self._asked, route=self.route, why=bounds.why
         )
         account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
-        if arrangement is not None:
+        shared = services.budgets.shared is not None
+        if arrangement is not None and not shared:
             self._go(arrangement)
         account.reserved = True  # even if the await is cut off: the row may have been committed
-        began = services.clock.monotonic()
+        began, intent = services.clock.monotonic(), account.intent(at_ns, len(self._parts))
         try:
-            await services.ledger.reserve(account.intent(at_ns, len(self._parts)))
+            if shared:
+                await admit_shared(services, account, key, self._asked, bounds, self.route.targets, most)
+            else:
+                await services.ledger.reserve(intent)
         except GatewayError:
             account.reserved = False
             raise
         finally:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
+        if arrangement is not None and shared:  # only what the store has granted can be spent
+            self._go(arrangement)
 
     def _go(self, arrangement: Arrangement) -> None:
         """Take this way, as far as the budgets have room for a target that may cost more than the usual one."""
@@ -279,7 +279,8 @@ class Exchange:
         if target is self.route.targets[0] or reservation is None:
             return True
         bounds, most = self._bounds.raised(subrequest, target)
-        if not self.services.budgets.top_up(reservation, most, self.services.clock.wall_ns()):
+        services, claims = self.services, self.account.record.claims
+        if not services.budgets.top_up(reservation, most, services.clock.wall_ns(), claims):
             self._bounds.dearest = target
             return False
         self._bounds.held[:] = bounds  # the account has them, too

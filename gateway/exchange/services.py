@@ -13,7 +13,7 @@ from gateway.core.answer_cache import AnswerCache
 from gateway.core.chance import Randomness
 from gateway.core.client_address import Network
 from gateway.core.limits.body_memory import BodyBudget
-from gateway.core.limits.key_limits import KeyLimits
+from gateway.core.limits.key_limits import Limits
 from gateway.core.made_ids import MadeIds
 from gateway.core.pricing.price_list import PriceList
 from gateway.core.route_rules import Prefer
@@ -167,7 +167,7 @@ class Services:
     metrics: Metrics
     log: Log
     pool: ConnectionPool
-    limits: KeyLimits
+    limits: Limits
     tokenizer: Tokenizer
     tasks: TrackedTasks
     gate: Gate

@@ -35,7 +35,8 @@ class _Entry:
 class Keyring:
     """``stored``: the store's keys. ``any_stored``: whether it has, or ever had, one.
 
-    ``on_change``: told of every key that ``change`` has changed, when it is in force.
+    ``on_change``: told of every key that has changed, when it is in force; ``on_own_change``: of those only that
+    ``change`` has changed.
 
     A change takes as long with ten thousand keys as with one: it touches what is known of the one key.
     """
@@ -44,6 +45,7 @@ class Keyring:
         self.pepper = pepper
         self.any_stored = any_stored
         self.on_change: Callable[[StoredKey], None] = lambda _: None
+        self.on_own_change: Callable[[StoredKey], None] = lambda _: None
         self._clock = clock
         self._stored = {key.name: key for key in stored}
         self._file_keys: dict[str, VirtualKey] = {}  # by name
@@ -55,6 +57,7 @@ class Keyring:
         self._keys: tuple[VirtualKey, ...] | None = None
         self._keys_until_ns = 0  # when one of ``_keys`` is not to be named any more
         self._changing = asyncio.Lock()
+        self._version = 0  # of the store's keys, as far as others have changed them
         self._rebuild()
 
     @classmethod
@@ -65,8 +68,11 @@ class Keyring:
         Raises StoreError, with words on what to do.
         """
         opened = await asyncio.to_thread(open_pepper, pepper_file, pepper, await keys.pepper_mark())
+        version = await keys.version()  # before the keys: what changes meanwhile is read once more
         any_stored = bool(await keys.page(limit=1, include_revoked=True))
-        return cls(opened, await keys.active(clock.wall_ns()), any_stored, clock)
+        keyring = cls(opened, await keys.active(clock.wall_ns()), any_stored, clock)
+        keyring._version = version
+        return keyring
 
     @property
     def keys(self) -> tuple[VirtualKey, ...]:
@@ -135,13 +141,29 @@ class Keyring:
         """Change the store by ``work``; what comes of it is in force when this returns. Raises what ``work`` raises."""
         async with self._changing:  # one at a time, or an older state of a key could be put over a newer one
             key = await work()
-            if (before := self._stored.get(key.name)) is not None:
-                self._forget(before)
-            self._take(key)
-            self.any_stored = True
-            self._keys = None
+            self._put(key)
         self.on_change(key)
+        self.on_own_change(key)
         return key
+
+    async def follow(self, keys: KeyReader) -> None:
+        """Take over what other processes have changed in the store. Raises StoreError."""
+        async with self._changing:
+            version, changed = await keys.changed_since(self._version)
+            new = [key for key in changed if key != self._stored.get(key.name)]
+            for key in new:
+                self._put(key)
+            self._version = version
+        for key in new:
+            self.on_change(key)
+
+    def _put(self, key: StoredKey) -> None:
+        """Know a key as it is now."""
+        if (before := self._stored.get(key.name)) is not None:
+            self._forget(before)
+        self._take(key)
+        self.any_stored = True
+        self._keys = None
 
     def _entry(self, hidden: bytes) -> _Entry | None:
         entry = self._file_index.get(hidden)

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import partial
+from pathlib import Path
 
 from gateway.core.client_address import Network
 from gateway.core.errors import OperatorError
 from gateway.core.headers import Headers
 from gateway.server.limits import ServerLimits
 from gateway.server.protocol import ServerProtocol
-from gateway.server.proxy_protocol import ProxyHeaderReader
+from gateway.server.proxy_protocol import PassedOn, ProxyHeaderReader
 from gateway.server.request import Request
 from gateway.server.state import Application, ListenerState
 
@@ -38,12 +39,17 @@ class ListenError(OperatorError):
 class RunningServer:
     """A server that accepts. ``host`` and ``port`` are what was bound, so that port 0 becomes a real one."""
 
-    def __init__(self, state: ListenerState, listeners: list[asyncio.Server]) -> None:
+    def __init__(
+        self, state: ListenerState, listeners: list[asyncio.Server], reached_at: tuple[str, int] | None = None
+    ) -> None:
+        """``reached_at``: the host and port that its clients know, if they are not what was bound."""
         self._state = state
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
         self._accepting = True
-        self.host, self.port = listeners[0].sockets[0].getsockname()[:2]
+        self.host: str
+        self.port: int
+        self.host, self.port = reached_at or listeners[0].sockets[0].getsockname()[:2]
         self._date_timer: asyncio.TimerHandle | None = None
         self._stamp()
 
@@ -140,13 +146,79 @@ async def start_server(
     ListenError.
     """
     state = ListenerState(app, limits or ServerLimits(), on_refused, cors, hostless, trusted)
+    return await listen(state, host, port)
+
+
+async def listen(state: ListenerState, host: str, port: int, *, shared: bool = False) -> RunningServer:
+    """``start_server`` with all of its options in ``state``. ``shared``: other processes of this user may listen there
+    too, and connections are dealt out among them (SO_REUSEPORT). Raise ListenError.
+    """
+    sockets = await _bind(host, port, shared=shared)
+    return await _serve(state, sockets, partial(_connection, asyncio.get_running_loop(), state))
+
+
+async def start_passed_on(
+    app: Application,
+    path: Path,
+    reached_at: tuple[str, int],
+    *,
+    limits: ServerLimits,
+    on_refused: Callable[[Request], None],
+) -> RunningServer:
+    """Serve ``app`` at a Unix socket, for a process of this machine that passes requests on to it; each connection
+    begins with a PROXY header that says whose they are.
+
+    ``path``: of the socket, which this user alone may use; its folder must be that user's alone as well.
+    ``reached_at``: host and port at which the other process takes them. Raise ListenError.
+    """
+    bound = _private_socket(path)
+    state, loop = ListenerState(app, limits, on_refused), asyncio.get_running_loop()
+    return await _serve(state, [bound], lambda: PassedOn(ServerProtocol(loop, state)), reached_at)
+
+
+def _private_socket(path: Path) -> socket.socket:
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        opened.setblocking(False)
+        opened.bind(str(path))
+        path.chmod(0o600)
+    except OSError as error:
+        opened.close()
+        raise ListenError(f"cannot listen on {path}: {_reason(error)}") from None
+    return opened
+
+
+async def reserve(host: str, port: int) -> list[socket.socket]:
+    """Sockets at every address of ``host`` and one port, for servers that share it; nothing is accepted at these. So
+    ``port`` 0 becomes a real one, and stays it. Raise ListenError, also where another gateway has the port.
+    """
+    probes = await _bind(host, port)  # as a server alone would, so that a port that another has is refused
+    addresses = [(probe.family, probe.getsockname()) for probe in probes]
+    for probe in probes:
+        probe.close()
+    held = []
+    for family, address in addresses:
+        try:
+            held.append(_bound_socket(family, socket.SOCK_STREAM, 0, address, shared=True))
+        except OSError as error:
+            for one in held:
+                one.close()
+            raise ListenError(f"cannot listen on {address[0]}:{address[1]}: {_reason(error)}") from None
+    return held
+
+
+async def _serve(
+    state: ListenerState,
+    sockets: list[socket.socket],
+    connection: Callable[[], asyncio.Protocol],
+    reached_at: tuple[str, int] | None = None,
+) -> RunningServer:
     loop = asyncio.get_running_loop()
-    sockets, connection = await _bind(host, port), partial(_connection, loop, state)
-    listeners = [
-        await loop.create_server(connection, sock=bound, backlog=ACCEPTED_AT_ONCE, start_serving=False)
-        for bound in sockets
-    ]
-    server = RunningServer(state, listeners)
+    listeners = []
+    for bound in sockets:
+        create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
+        listeners.append(await create(connection, sock=bound, backlog=ACCEPTED_AT_ONCE, start_serving=False))
+    server = RunningServer(state, listeners, reached_at)
     for listener, bound in zip(listeners, sockets, strict=True):
         await listener.start_serving()
         bound.listen(BACKLOG)  # what the loop was told is how many it takes at once, and how many may wait
@@ -159,7 +231,7 @@ def _connection(loop: asyncio.AbstractEventLoop, state: ListenerState) -> asynci
     return ProxyHeaderReader(connection, trusted) if trusted else connection
 
 
-async def _bind(host: str, port: int) -> list[socket.socket]:
+async def _bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     """One socket for each address of ``host``, all on one port."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -174,7 +246,7 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
         if port == 0 and sockets:
             address = (address[0], sockets[0].getsockname()[1], *address[2:])
         try:
-            sockets.append(_listening_socket(family, kind, protocol, address))
+            sockets.append(_listening_socket(family, kind, protocol, address, shared=shared))
         except OSError as error:
             # A name may stand for addresses that this machine lacks, as localhost does for ::1 in many containers.
             # And a port that is free for one address may be taken for the next, if we did not choose it.
@@ -189,16 +261,29 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _listening_socket(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+def _listening_socket(
+    family: int, kind: int, protocol: int, address: tuple[object, ...], *, shared: bool
+) -> socket.socket:
+    opened = _bound_socket(family, kind, protocol, address, shared=shared)
+    try:
+        opened.listen(BACKLOG)  # the loop does so again; here it fails in time where another has just begun to listen
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _bound_socket(family: int, kind: int, protocol: int, address: tuple[object, ...], *, shared: bool) -> socket.socket:
     opened = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.setblocking(False)
         opened.bind(address)
-        opened.listen(BACKLOG)  # the loop does so again; here it fails in time where another has just begun to listen
     except OSError:
         opened.close()
         raise

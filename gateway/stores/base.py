@@ -11,7 +11,9 @@
     ├── response_places  ResponsePlaceRecords: where upstreams keep theirs
     ├── jobs           JobRecords: paid work under way, and what it came to
     ├── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
-    └── durations      DurationRecords: what was learned of how long orders take
+    ├── durations      DurationRecords: what was learned of how long orders take
+    └── gateways       GatewayRecords: the gateways that share the store, until they left or were taken over
+    FleetRecords       what gateways that share one know of one another's work (``Store.fleet``)
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -19,15 +21,18 @@ A new engine has to pass the conformance suites in ``tests/stores/``, one for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Protocol
 
 from gateway.core.types import Budget
 from gateway.stores.alert_records import AlertRecords
+from gateway.stores.budget_records import BudgetRecords
 from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.duration_records import DurationRecords
+from gateway.stores.fleet_records import FleetRecords
+from gateway.stores.gateway_records import GatewayRecords
 from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import KeyReader as KeyReader
 from gateway.stores.key_records import KeyRecords as KeyRecords
@@ -48,7 +53,13 @@ from gateway.stores.response_records import ResponsePlaceRecords, ResponseRecord
 
 
 class Ledger(Protocol):
-    """Append-only books. Writing is group-committed by one writer."""
+    """Append-only books. Writing is group-committed by one writer.
+
+    ``budgets``: the budgets that it counts for several gateways; None if one gateway has the store to itself.
+    """
+
+    @property
+    def budgets(self) -> BudgetRecords | None: ...
 
     @property
     def pending(self) -> int:
@@ -56,7 +67,9 @@ class Ledger(Protocol):
         ...
 
     async def reserve(self, intent: ExchangeRecord) -> None:
-        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be."""
+        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be, ClaimRefused if one
+        of the ``budgets`` has no room for what it claims.
+        """
         ...
 
     def settle(self, settlement: ExchangeRecord) -> None:
@@ -106,6 +119,12 @@ class Ledger(Protocol):
         key, team and model; those of 0 may be missing.
 
         Raise errors.ledger_unavailable() if the books cannot be read.
+        """
+        ...
+
+    async def settle_left(self, gateways: Collection[str]) -> int:
+        """Settle what these gateways, which are dead, left open: as they wrote down themselves where that is found,
+        else as ``unknown``. Returns how many are unknown. Raise StoreError; the same can be asked again.
         """
         ...
 
@@ -285,6 +304,14 @@ class Store(Protocol):
 
     @property
     def durations(self) -> DurationRecords: ...
+
+    @property
+    def fleet(self) -> FleetRecords | None:
+        """What several gateways that share the store know of one another's work; None where it is one's alone."""
+        ...
+
+    @property
+    def gateways(self) -> GatewayRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

@@ -20,4 +20,5 @@ class CacheSeries:
             "What the answers had cost that were given again, in US dollars.",
             _LABELS,
             Count,
+            nano=True,
         )

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
+from gateway.core.pricing.prices import usd_number
+
 CONTENT_TYPE_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -35,20 +37,29 @@ class Buckets:
     sum: float
 
 
+Value = float | Buckets
+
+Merge = Literal["sum", "max", "min"]
+"""How one gauge of several processes becomes one: the sum of all, the largest, the smallest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exposed:
     """One metric at a scrape.
 
     ``name``: of a counter without ``_total``. ``series``: the text of the labels (``label_text``), in order, and the
-    value. ``bounds``: of a histogram's buckets, without the infinite one.
+    value. ``bounds``: of a histogram's buckets, without the infinite one. ``merge``: of a gauge; the others add up.
+    ``nano``: the values are whole nano-dollars, and written as US dollars.
     """
 
     name: str
     help: str
     type: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
-    series: Iterable[tuple[str, float | Buckets]]
+    series: Iterable[tuple[str, Value]]
     bounds: tuple[float, ...] = ()
+    merge: Merge = "sum"
+    nano: bool = False
 
 
 def label_text(names: Sequence[str]) -> Callable[[Sequence[str]], str]:
@@ -115,6 +126,8 @@ def _samples(metric: Exposed) -> Iterator[str]:
     name = f"{metric.name}_total" if metric.type == "counter" else metric.name
     for labels, value in metric.series:
         assert not isinstance(value, Buckets)
+        if metric.nano:
+            value = usd_number(int(value))
         yield f"{name}{{{labels}}} {number_text(value)}\n" if labels else f"{name} {number_text(value)}\n"
 
 

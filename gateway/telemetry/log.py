@@ -10,6 +10,7 @@ made in the caller's thread; another thread writes it (telemetry/line_writer.py)
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -67,6 +68,8 @@ class Log:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._second: tuple[int, str] = (-1, "")
         self._file = file
+        self._own: dict[str, str] = {}
+        self._tail = ""
         self._requests = RequestLines()
         self._writer = LineWriter(file or stream, self._drop_notice, held_at_most=held_at_most)
 
@@ -83,6 +86,8 @@ class Log:
         if self._threshold > logging.INFO:
             return
         written = self._requests.line(record, self._stamp()) if self._json else None
+        if self._tail and written is not None:
+            written = f"{written[:-2]}{self._tail}"
         if written is not None and len(written) <= LINE_CAP and not self.redactor.touches(line := written.encode()):
             self._writer.write(line)
         else:
@@ -102,6 +107,11 @@ class Log:
             return
         self._file.open_again()
         self._writer.wake()
+
+    def name_gateway(self, id: str) -> None:
+        """Have every line from now on say which gateway wrote it, as a field ``gateway``: several write this log."""
+        self._own = {"gateway": id}
+        self._tail = f',"gateway":{json.dumps(id)}}}\n'
 
     @property
     def dropped(self) -> int:
@@ -133,6 +143,8 @@ class Log:
         return undo
 
     def _line(self, level: Level, event: str, fields: dict[str, Any]) -> bytes:
+        if self._own:
+            fields = {**fields, **self._own}
         if self._json:
             record: LogFields = {"ts": self._stamp(), "level": level, "event": event, **fields}
             if len(record) != len(fields) + 3:

@@ -9,13 +9,13 @@ whole nano-dollars and divided at the scrape, so that the counters match the led
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from time import monotonic
 from typing import Literal
 
 from gateway.core.exchange_record import ExchangeRecord
-from gateway.core.pricing.prices import usd_number
 from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER
 from gateway.telemetry.cache_series import CacheSeries
 from gateway.telemetry.exposition import (
@@ -23,9 +23,10 @@ from gateway.telemetry.exposition import (
     CONTENT_TYPE_TEXT,
     Buckets,
     Exposed,
-    label_text,
     pieces,
 )
+from gateway.telemetry.figures import Figures as Figures
+from gateway.telemetry.figures import gauge, shown, total
 from gateway.telemetry.money import BudgetFigure as BudgetFigure
 from gateway.telemetry.money import BudgetFigures as BudgetFigures
 from gateway.telemetry.money import MoneySources as MoneySources
@@ -33,37 +34,11 @@ from gateway.telemetry.money import money_gauges
 from gateway.telemetry.recent_traffic import RecentTraffic
 from gateway.telemetry.request_series import RequestSeries
 from gateway.telemetry.series import Count, Distribution, Family, LabelSpace, known
+from gateway.telemetry.series_memory import SeriesMemory
 
 JobEvent = Literal["completed", "failed", "unknown", "cancelled", "joined", "resumed"]
 
 LEDGER_WAIT_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What is kept elsewhere, as it is at a scrape.
-
-    ``endpoints``: upstream, endpoint, available.
-    ``upstream_keys``: upstream, the pool entry's name, available.
-    ``pending``: the ledger's rows not yet committed.
-    ``lag``: seconds by which the event loop was late.
-    ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
-    ``cache_bytes``: what kept answers take in memory.
-    ``learned``: upstream, operation, model there, quantile, and the seconds within which such a share of orders ends.
-    ``catalogue_age``: days since the built-in prices were last looked through.
-    ``jobs``: those that have not ended.
-    """
-
-    endpoints: Iterable[tuple[str, str, bool]]
-    upstream_keys: Iterable[tuple[str, str, bool]]
-    pending: int
-    lag: float
-    auth_failures: int
-    admin_auth_failures: int
-    catalogue_age: int
-    cache_bytes: int = 0
-    learned: Iterable[tuple[str, str, str, str, float]] = ()
-    jobs: int = 0
 
 
 class Metrics:
@@ -262,34 +237,50 @@ class Metrics:
 
     def exposed(self) -> Iterator[Exposed]:
         """Every metric as it is now."""
+        counts, distributions = self._families()
+        # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
+        taken = [*map(_counter, counts), *map(_histogram, distributions), *self._of_this_moment()]
+        yield from taken
+        yield from self._asked_for()
+
+    def looked_at(self) -> Iterator[Exposed]:
+        """What stands in no memory that is shared: all but the families."""
+        yield from self._of_this_moment()
+        yield from self._asked_for()
+
+    def keep_in(self, memory: SeriesMemory) -> None:
+        """Have another process read what is counted from now on; to be called before anything is."""
+        counts, distributions = self._families()
+        for count in counts:
+            count.keep_in(memory)
+        for distribution in distributions:
+            distribution.keep_in(memory)
+
+    def _families(self) -> tuple[Sequence[Family[Count]], Sequence[Family[Distribution]]]:
         of = self._of_requests
         counted = (
             *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
             *(self._attempts, self._failovers, self._learned, self._crossed, self._refused, self._still_running),
             *(self._cache.hits, self._cache.misses, self._jobs),
+            *(of.cost, of.upstream_cost, self._cache.saved),
         )
-        money = (of.cost, of.upstream_cost, self._cache.saved)
-        distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)
-        # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
-        taken = [
-            *(_counter(family, [count.value for count in family.values()]) for family in counted),
-            *(_counter(family, [count.value for count in family.values()], usd_number) for family in money),
-            *map(_histogram, distributions),
-            _dropped((*counted, *money, *distributions)),
-            _gauge(
-                "gateway_requests_in_flight",
-                "Requests being served.",
-                ("route",),
-                [((route,), number) for route, number in self._in_flight.items()],
-            ),
-            _gauge("gateway_build_info", "Always 1; its label is the version.", ("version",), [((self._version,), 1)]),
+        return counted, (of.duration, of.first_token, of.overhead, self._ledger_wait)
+
+    def _of_this_moment(self) -> list[Exposed]:
+        in_flight = [((route,), number) for route, number in self._in_flight.items()]
+        build, meaning = [((self._version,), 1)], "Always 1; its label is the version."
+        return [
+            _dropped(chain(*self._families())),
+            gauge("gateway_requests_in_flight", "Requests being served.", ("route",), in_flight, "sum"),
+            gauge("gateway_build_info", meaning, ("version",), build, "max"),
         ]
-        yield from taken
+
+    def _asked_for(self) -> Iterator[Exposed]:
         if self._figures is not None:
-            yield from _shown(self._figures())
+            yield from shown(self._figures())
         if self._money is not None:
-            for gauge in money_gauges(self._money()):
-                yield _gauge(*gauge)
+            for name, meaning, labels, samples in money_gauges(self._money()):
+                yield gauge(name, meaning, labels, samples, "max")  # each process sees the whole of it
 
 
 def _with(values: Set[str], value: str) -> Set[str]:
@@ -299,9 +290,10 @@ def _with(values: Set[str], value: str) -> Set[str]:
     return {*values, value}
 
 
-def _counter(family: Family[Count], values: Sequence[int], convert: Callable[[int], float] = int) -> Exposed:
-    series = ((text, convert(value)) for text, value in zip(family.texts(), values, strict=False))
-    return Exposed(family.name.removesuffix("_total"), family.help, "counter", family.labels, series)
+def _counter(family: Family[Count]) -> Exposed:
+    values = [count.value for count in family.values()]
+    series = zip(family.texts(), values, strict=False)
+    return Exposed(family.name.removesuffix("_total"), family.help, "counter", family.labels, series, nano=family.nano)
 
 
 def _histogram(family: Family[Distribution]) -> Exposed:
@@ -312,63 +304,10 @@ def _histogram(family: Family[Distribution]) -> Exposed:
     return Exposed(family.name, family.help, "histogram", family.labels, series, found[0].bounds if found else ())
 
 
-def _gauge(name: str, help: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]) -> Exposed:
-    text = label_text(labels)
-    return Exposed(name, help, "gauge", labels, ((text(values), number) for values, number in samples))
-
-
-def _total(name: str, help: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], int]]) -> Exposed:
-    text = label_text(labels)
-    series = ((text(values), number) for values, number in samples)
-    return Exposed(name.removesuffix("_total"), help, "counter", labels, series)
-
-
 def _dropped(families: Iterable[Family[Count] | Family[Distribution]]) -> Exposed:
-    return _total(
+    return total(
         "gateway_series_dropped_total",
         "Observations folded into `other` for want of series.",
         ("metric",),
         [((family.name,), family.dropped) for family in families if family.dropped],
-    )
-
-
-def _shown(figures: Figures) -> Iterator[Exposed]:
-    yield _gauge(
-        "gateway_endpoint_available",
-        "1 if an endpoint takes requests, 0 while it is ejected.",
-        ("upstream", "endpoint"),
-        (((upstream, endpoint), float(up)) for upstream, endpoint, up in figures.endpoints),
-    )
-    yield _gauge(
-        "gateway_upstream_key_available",
-        "1 if an upstream key may be used, 0 while it rests on more than one request's word.",
-        ("upstream", "upstream_key"),
-        (((upstream, name), float(up)) for upstream, name, up in figures.upstream_keys),
-    )
-    yield _gauge(
-        "gateway_ledger_rows_pending", "Rows handed to the ledger, not yet committed.", (), [((), figures.pending)]
-    )
-    yield _gauge("gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), figures.lag)])
-    yield _gauge("gateway_jobs_running", "Jobs that have not ended.", (), [((), figures.jobs)])
-    meaning = "Days since the built-in prices were last looked through."
-    yield _gauge("gateway_catalogue_age_days", meaning, (), [((), figures.catalogue_age)])
-    meaning = "Bytes of answers kept for equal requests."
-    yield _gauge("gateway_cache_bytes", meaning, (), [((), figures.cache_bytes)])
-    yield _gauge(
-        "gateway_learned_duration_seconds",
-        "Seconds within which such a share of a model's latest orders ended, of all sizes, once twelve were seen.",
-        ("upstream", "operation", "upstream_model", "quantile"),
-        ((tuple(labels), seconds) for *labels, seconds in figures.learned),
-    )
-    yield _total(
-        "gateway_auth_failures_total",
-        "Requests with a missing or wrong key.",
-        (),
-        [((), figures.auth_failures)],
-    )
-    yield _total(
-        "gateway_admin_auth_failures_total",
-        "Requests to the admin listener with a missing or wrong admin key.",
-        (),
-        [((), figures.admin_auth_failures)],
     )

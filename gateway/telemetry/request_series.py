@@ -75,12 +75,13 @@ class RequestSeries:
             "listener only refusals count.",
             ("route", "model", "upstream", "status", "key", "team"),
         )
-        self.cost = counts("gateway_cost_usd_total", "What the keys are charged, in US dollars.", _OWNER)
+        self.cost = counts("gateway_cost_usd_total", "What the keys are charged, in US dollars.", _OWNER, nano=True)
         self.upstream_cost = counts(
             "gateway_upstream_cost_usd_total",
             "What is owed upstream, in US dollars.",
             ("upstream", "model", "reason"),
             kept=1,
+            nano=True,
         )
         self.tokens = counts(
             "gateway_tokens_total", "Tokens charged for; input includes cached_input.", (*_OWNER, "type"), kept=1

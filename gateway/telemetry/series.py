@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from gateway.core.types import OTHER
 from gateway.telemetry.exposition import label_text
+from gateway.telemetry.series_memory import FamilyFacts, NoRoom, SeriesMemory
 
 MAX_SERIES = 2_000
 
@@ -52,7 +53,7 @@ class Distribution:
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
+        self._counts: list[int] | memoryview[int] = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -61,7 +62,43 @@ class Distribution:
 
     def counts(self) -> list[int]:
         """How many observations each bucket has at this moment."""
-        return self._counts.copy()
+        return list(self._counts)
+
+
+class CountInMemory(Count):
+    """A Count whose number another process reads too. ``cell``: where it stands."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: memoryview[int]) -> None:
+        self._cell = cell
+
+    @property
+    def value(self) -> int:
+        return self._cell[0]
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._cell[0] = value
+
+
+class DistributionInMemory(Distribution):
+    """A Distribution that another process reads too. ``buckets``, ``total``: where its numbers stand."""
+
+    __slots__ = ("_total",)
+
+    def __init__(self, bounds: tuple[float, ...], buckets: memoryview[int], total: memoryview[float]) -> None:
+        self.bounds = bounds
+        self._counts = buckets
+        self._total = total
+
+    @property
+    def sum(self) -> float:
+        return self._total[0]
+
+    @sum.setter
+    def sum(self, value: float) -> None:
+        self._total[0] = value
 
 
 S = TypeVar("S", Count, Distribution)
@@ -72,11 +109,17 @@ class Family(Generic[S]):
 
     ``kept``: how many of the last labels have few, fixed values (a reason, a type) and are kept when the others become
         ``other``.
+    ``nano``: it counts nano-dollars.
     """
 
-    __slots__ = ("_kept", "_label_text", "_make", "_series", "_texts", "dropped", "help", "labels", "name")
+    __slots__ = (
+        *("_kept", "_label_text", "_make", "_memory", "_series", "_texts"),
+        *("dropped", "help", "labels", "name", "nano"),
+    )
 
-    def __init__(self, name: str, help: str, labels: Labels, make: Callable[[], S], *, kept: int = 0) -> None:
+    def __init__(
+        self, name: str, help: str, labels: Labels, make: Callable[[], S], *, kept: int = 0, nano: bool = False
+    ) -> None:
         self.name = name
         self.help = help
         self.labels = labels
@@ -86,6 +129,16 @@ class Family(Generic[S]):
         self._series: dict[Labels, S] = {}
         self._label_text = label_text(labels)
         self._texts: list[str] = []
+        self._memory: tuple[SeriesMemory, FamilyFacts] | None = None
+        self.nano = nano
+
+    def keep_in(self, memory: SeriesMemory) -> None:
+        """Count in ``memory`` what begins from now on."""
+        example = self._make()
+        bounds = example.bounds if isinstance(example, Distribution) else None
+        facts = FamilyFacts(self.name, self.help, self.labels, bounds, self.nano)
+        self._memory = (memory, facts)
+        memory.declare(facts)
 
     def of(self, labels: Labels) -> S:
         """The series with these values, or the one of ``other`` if there is no room for it."""
@@ -116,4 +169,20 @@ class Family(Generic[S]):
             self.dropped += 1
             plain = len(labels) - self._kept
             labels = (OTHER,) * plain + labels[plain:]
-        return self._series.setdefault(labels, self._make())
+        found = self._series.get(labels)
+        if found is None:
+            found = self._series[labels] = self._made(labels)
+        return found
+
+    def _made(self, labels: Labels) -> S:
+        made = self._make()
+        if self._memory is None:
+            return made
+        memory, facts = self._memory
+        text = self._label_text(labels)
+        try:
+            if isinstance(made, Distribution):
+                return DistributionInMemory(made.bounds, *memory.distribution(facts, text))
+            return CountInMemory(memory.count(facts, text))
+        except NoRoom:
+            return made

@@ -74,8 +74,6 @@ async def test_check_of_a_good_file_says_what_it_found(folder: Path, sandbox: Sa
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("workers: 2", "workers: 2 is not supported yet"),
-        ("shared_state: redis://localhost:6379/0", "Redis is not supported yet"),
         ("listen: 0.0.0.0:8400\nauth: none", "auth: 'none' is only allowed while 'listen' is on loopback"),
     ],
 )
@@ -109,3 +107,26 @@ async def test_probe_tells_good_keys_from_bad_ones(folder: Path, sandbox: Sandbo
     assert "unreachable" in states[sandbox.urls["proxy"]]
     assert "sandbox-invalid-key" not in bad.out + bad.err
     assert sandbox.bill == []
+
+
+@pytest.mark.parametrize("command", ["check", "serve", "models"])
+@pytest.mark.parametrize(
+    ("engines", "missing"),
+    [
+        ("", ["store: postgresql://USER:PASSWORD@HOST:5432/DATABASE", "shared_state: redis://HOST:6379/0"]),
+        ("shared_state: redis://localhost:6379/0\n", ["store: postgresql://USER:PASSWORD@HOST:5432/DATABASE"]),
+        ("store: postgresql://gateway:pass@localhost/books\n", ["shared_state: redis://HOST:6379/0"]),
+    ],
+)
+def test_workers_without_engines_that_they_share_are_refused_with_the_lines_to_add(
+    folder: Path, command: str, engines: str, missing: list[str]
+) -> None:
+    write(folder, f"workers: 2\n{engines}")
+    refused = obeyed(command)
+    assert refused.code == 2
+    lines = refused.err.splitlines()
+    assert len(lines) == len(missing)
+    for line, found in zip(missing, sorted(lines, key=lambda found: "shared_state:" in found), strict=True):
+        assert "workers: 2 need" in found
+        assert f"add the line '{line}'" in found
+    assert files(folder) == ["config.yaml"]

@@ -111,11 +111,13 @@ class TestUnderTheKeysLimits:
         async def story() -> None:
             key = VirtualKey("alice", parallel=1)
             door, _ = admission(Stage(key=key), Keys(key))
-            with pytest.raises(KeyError), door.limited(key):
-                with pytest.raises(LimitError), door.limited(key):
-                    raise AssertionError("the only place was taken")
-                raise KeyError
-            with door.limited(key):
+            with pytest.raises(KeyError):
+                async with door.limited(key):
+                    with pytest.raises(LimitError):
+                        async with door.limited(key):
+                            raise AssertionError("the only place was taken")
+                    raise KeyError
+            async with door.limited(key):
                 pass
 
         play(story)
@@ -124,10 +126,11 @@ class TestUnderTheKeysLimits:
         async def story() -> None:
             key = VirtualKey("alice", rpm=1)
             door, _ = admission(Stage(key=key), Keys(key))
-            with door.limited(key):
+            async with door.limited(key):
                 pass
-            with pytest.raises(LimitError, match="requests per minute"), door.limited(key):
-                raise AssertionError("the minute's only request was made")
+            with pytest.raises(LimitError, match="requests per minute"):
+                async with door.limited(key):
+                    raise AssertionError("the minute's only request was made")
 
         play(story)
 

@@ -85,7 +85,7 @@ async def test_a_bad_file_changes_nothing_and_is_reported(
     bad = {
         "one\ntwo: [": ["config.yaml:"],
         "drian: 3s\nlisten: nowhere\n": ["config.yaml:1:1: drian: ", "config.yaml:2:9: listen: "],
-        "workers: 2\n": ["workers: 2 is not supported yet"],
+        "workers: 2\n": ["store: workers: 2 need books", "shared_state: workers: 2 need limits"],
     }
     async with Gateway.serve(tmp_path) as gateway, new_client(BOB_KEY) as bob:
         for text, problems in bad.items():

@@ -9,10 +9,10 @@ no 60 s ever hold more than the limit, capacity may come free up to ``GRAIN`` la
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, Protocol
 
 from gateway.core.errors import LimitError
 from gateway.core.headers import Header
@@ -48,18 +48,19 @@ class _Run:
 
 
 class SlidingWindow:
-    """The sum of the amounts added in the last 60 s. Every operation is O(1), amortised."""
+    """The sum of the amounts added in the last ``length`` seconds. Every operation is O(1), amortised."""
 
-    __slots__ = ("_runs", "_total")
+    __slots__ = ("_length", "_runs", "_total")
 
-    def __init__(self) -> None:
+    def __init__(self, length: float = RATE_WINDOW) -> None:
+        self._length = length
         self._runs: deque[_Run] = deque()
         self._total = 0
 
     def total(self, now: float) -> int:
         """The sum at ``now``."""
         runs = self._runs
-        while runs and now - runs[0].last >= RATE_WINDOW:
+        while runs and now - runs[0].last >= self._length:
             gone = runs.popleft()
             self._total -= gone.amount
             gone.amount = 0
@@ -90,13 +91,18 @@ class SlidingWindow:
         for run in self._runs:
             excess -= run.amount
             if excess <= 0:
-                return max(0.0, run.last + RATE_WINDOW - now)
-        return RATE_WINDOW
+                return max(0.0, run.last + self._length - now)
+        return self._length
 
     def empty_in(self, now: float) -> float:
         """Seconds until the window is empty again."""
-        left = self._runs[-1].last + RATE_WINDOW - now if self._runs else 0.0
+        left = self._runs[-1].last + self._length - now if self._runs else 0.0
         return left if left > 0.0 else 0.0
+
+    def ages(self, now: float) -> Iterator[tuple[float, int]]:
+        """What the window holds: how many seconds ago, and how much."""
+        self.total(now)
+        return ((now - run.last, run.amount) for run in self._runs if run.amount > 0)
 
 
 class _KeyUse:
@@ -104,10 +110,10 @@ class _KeyUse:
 
     __slots__ = ("in_flight", "requests", "tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, window: float) -> None:
         self.in_flight = 0
-        self.requests = SlidingWindow()
-        self.tokens = SlidingWindow()
+        self.requests = SlidingWindow(window)
+        self.tokens = SlidingWindow(window)
 
 
 class Lease:
@@ -137,7 +143,8 @@ class Lease:
             state.tokens.add(more, now)
 
 
-_UNLIMITED = Lease(None, None, 0, parallel=False)
+UNLIMITED = Lease(None, None, 0, parallel=False)
+"""The lease of a key that has no limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +180,42 @@ class LimitRefusal:
         return LimitError(429, "rate_limit_error", "rate_limit_exceeded", self.message(), retry_after=self.retry_after)
 
 
-class KeyLimits:
-    """The state of all keys' limits, kept by the key's name. One thread only."""
+class Limits(Protocol):
+    """The limits of virtual keys, wherever they are counted. Times are the running loop's."""
 
-    def __init__(self) -> None:
+    def admit(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal | None:
+        """Reserve one request and ``tokens`` (an estimate, ≥ 0), or refuse and consume nothing. None: that is known
+        elsewhere, so ``ask`` is to be awaited.
+        """
+        ...
+
+    async def ask(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal:
+        """What ``admit`` does, where the limits are counted. Raises nothing of its own: where it cannot be asked, there
+        is an answer all the same.
+        """
+        ...
+
+    def release(self, admission: Lease, actual_tokens: int | None, now: float) -> None:
+        """Settle a request that has ended. ``actual_tokens``: what it used; None if unknown."""
+        ...
+
+    def headers(self, key: VirtualKey, now: float) -> list[Header]:
+        """OpenAI's ``x-ratelimit-*`` headers for the limits that are set."""
+        ...
+
+    def retain(self, names: Iterable[str]) -> None:
+        """Forget the keys that no longer exist."""
+        ...
+
+
+class KeyLimits:
+    """The state of all keys' limits, kept by the key's name. One thread only. Implements ``Limits``.
+
+    ``window``: seconds that a rate's limit is for.
+    """
+
+    def __init__(self, window: float = RATE_WINDOW) -> None:
+        self._window = window
         self._states: dict[str, _KeyUse] = {}
 
     def admit(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal:
@@ -186,12 +225,12 @@ class KeyLimits:
         """
         rpm, tpm, parallel = key.rpm, key.tpm, key.parallel
         if rpm is None and tpm is None and parallel is None:
-            return _UNLIMITED
+            return UNLIMITED
         if tokens < 0:
             raise ValueError("tokens must not be negative")
         state = self._states.get(key.name)
         if state is None:
-            state = self._states[key.name] = _KeyUse()
+            state = self._states[key.name] = _KeyUse(self._window)
         if rpm is not None and state.requests.total(now) >= rpm:
             return _refusal("rpm", key.name, rpm, 1, state.requests, now)
         if tpm is not None and state.tokens.total(now) + tokens > tpm:
@@ -204,6 +243,27 @@ class KeyLimits:
             state.requests.add(1, now)
         run = state.tokens.add(tokens, now) if tpm is not None else None
         return Lease(state, run, tokens, parallel is not None)
+
+    async def ask(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal:
+        """``admit``, which knows everything by itself."""
+        return self.admit(key, tokens, now)
+
+    def count(self, key: VirtualKey, tokens: int, now: float) -> Lease:
+        """Count a request that was let in elsewhere, whatever the limits are."""
+        state = self._states.get(key.name)
+        if state is None:
+            state = self._states[key.name] = _KeyUse(self._window)
+        parallel = key.parallel is not None
+        if parallel:
+            state.in_flight += 1
+        if key.rpm is not None:
+            state.requests.add(1, now)
+        return Lease(state, state.tokens.add(tokens, now) if key.tpm is not None else None, tokens, parallel)
+
+    def used(self, now: float) -> Iterator[tuple[str, list[tuple[float, int]], list[tuple[float, int]]]]:
+        """What the windows hold: the key's name, its requests and its tokens, each with how many seconds ago."""
+        for name, state in self._states.items():
+            yield name, list(state.requests.ages(now)), list(state.tokens.ages(now))
 
     def release(self, admission: Lease, actual_tokens: int | None, now: float) -> None:
         """Settle a request that has ended.
@@ -222,12 +282,14 @@ class KeyLimits:
         rpm, tpm = key.rpm, key.tpm
         if rpm is None and tpm is None:
             return []
-        state = self._states.get(key.name) or _KeyUse()
+        state = self._states.get(key.name) or _KeyUse(self._window)
         headers: list[Header] = []
         if rpm is not None:
-            headers += _triple(_REQUESTS, rpm, state.requests, now)
+            left = rpm - state.requests.total(now)
+            headers += limit_headers(REQUESTS, rpm, left, state.requests.empty_in(now))
         if tpm is not None:
-            headers += _triple(_TOKENS, tpm, state.tokens, now)
+            left = tpm - state.tokens.total(now)
+            headers += limit_headers(TOKENS, tpm, left, state.tokens.empty_in(now))
         return headers
 
     def retain(self, names: Iterable[str]) -> None:
@@ -242,16 +304,16 @@ def _refusal(kind: LimitKind, key: str, limit: int, asked: int, window: SlidingW
     return LimitRefusal(kind, key, limit, asked, window.room_in(window.total(now) + asked - limit, now))
 
 
-_REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
-_TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
+REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
+TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
-def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> list[Header]:
-    left = limit - window.total(now)
+def limit_headers(names: tuple[bytes, bytes, bytes], limit: int, left: int, reset: float) -> list[Header]:
+    """The three headers of a limit. ``reset``: seconds until all of it is free again."""
     return [
         (names[0], b"%d" % limit),
         (names[1], b"%d" % left if left > 0 else b"0"),
-        (names[2], _duration(window.empty_in(now))),
+        (names[2], _duration(reset)),
     ]
 
 

@@ -14,6 +14,8 @@ for that member; it opens for all once another's request fails too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.chance import Randomness
@@ -45,16 +47,33 @@ STRIKERS_KEPT = 8
 """Members whose failures are counted apart."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenBreaker:
+    """An open breaker, as gateways tell one another of it.
+
+    ``since``: how many seconds ago it opened. ``left``: seconds until a probe may go through.
+    ``only_for``: the only member whose requests it stops. ``times``: how often it opened in a row.
+    """
+
+    since: float
+    left: float
+    only_for: str | None
+    times: int
+
+
 class Breaker:
     """The breaker of one endpoint or of one model.
 
     ``places``: from how many different places failures must have come before it opens (see ``strike``).
 
     ``opened``: when it opened, monotonic seconds; None while it is closed.
+
+    ``on_change``: called when it has opened, closed, or opened for other requests or longer by what was seen here.
     """
 
     def __init__(self, policy: FailoverPolicy, *, places: int = 1) -> None:
         self.policy = policy
+        self.on_change: Callable[[], None] = lambda: None
         self._places_needed = places
         self._places: set[str] = set()
         self._strikers: dict[str, RollingCount] = {}  # the members of the latest failures
@@ -131,6 +150,7 @@ class Breaker:
                 if self._others >= OTHERS:
                     self._only_for = None
                     self._until = max(self._until, now + self.policy.eject)
+                    self.on_change()
             elif began >= self.opened and self.state(now) == "half_open":
                 self._open(now, rng)
             return
@@ -161,6 +181,23 @@ class Breaker:
         elif self._only_for != asker:
             self._only_for = None
         self._until = max(self._until, now + seconds)
+        self.on_change()
+
+    def shown(self, now: float) -> OpenBreaker | None:
+        """What other gateways are told of it; None while it is closed."""
+        if self.opened is None:
+            return None
+        return OpenBreaker(now - self.opened, max(0.0, self._until - now), self._only_for, self._times)
+
+    def hear(self, told: OpenBreaker | None, now: float) -> None:
+        """Take over what another gateway tells of the same endpoint or model."""
+        if told is None:
+            if self.opened is not None:
+                self._reset()
+            return
+        self.opened, self._until = now - told.since, now + told.left
+        self._only_for, self._times, self._others = told.only_for, told.times, 0
+        self._probe_began = None
 
     def _remember(self, asker: str, now: float) -> None:
         count = self._strikers.pop(asker, None) or RollingCount(self.policy.breaker_window)
@@ -191,8 +228,13 @@ class Breaker:
         seconds = min(self.policy.eject * self._times, self.policy.eject_max)
         self.opened = now
         self._until = now + seconds * (1.0 + JITTER * (2.0 * rng.random() - 1.0))
+        self.on_change()
 
     def _close(self) -> None:
+        self._reset()
+        self.on_change()
+
+    def _reset(self) -> None:
         self.opened = self._only_for = None
         self._strikers.clear()
         self._in_a_row = 0

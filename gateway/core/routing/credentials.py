@@ -9,7 +9,7 @@ takes.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -120,9 +120,14 @@ class KeySnapshot:
 
 
 class CredentialPool:
-    """The keys of one upstream."""
+    """The keys of one upstream.
+
+    ``on_pause``: told of each pause that begins, changes or ends by what was seen here: the key's name, the model (None
+    for all) and the pause (None: there is none any more).
+    """
 
     def __init__(self, upstream: Upstream) -> None:
+        self.on_pause: Callable[[str, str | None, Cooling | None], None] = lambda *_: None
         self._credentials = {credential.name: credential for credential in upstream.credentials}
         self._states = {name: _KeyState() for name in self._credentials}
 
@@ -219,21 +224,19 @@ class CredentialPool:
         state = self._states[credential.name]
         state.trial_until = 0.0
         if outcome.ok:
-            self._succeeded(state, model, asker, now, began)
+            self._succeeded(credential.name, state, model, asker, now, began)
             return None
         scope = RULES[outcome.slug].against
         if scope is Scope.KEY:
             doubt = KEY_PAUSES[outcome.slug].reason
             if state.vouched != doubt or now >= state.vouched_until:
                 state.whole = cooled(state.whole, outcome, now, rng, asker=asker, began=began)
+                self.on_pause(credential.name, None, state.whole)
             return doubt
         if scope is Scope.KEY_MODEL:
             cooling = cooled(state.by_model.pop(model, None), outcome, now, rng, asker=asker, began=began)
-            if state.served == model and (cooling.asker is None or state.served_to == asker):
-                state.served = None
-            if len(state.by_model) >= MODEL_PAUSES_KEPT:
-                del state.by_model[next(iter(state.by_model))]
-            state.by_model[model] = cooling
+            _pause_model(state, model, cooling)
+            self.on_pause(credential.name, model, cooling)
         return None
 
     def answering(
@@ -243,7 +246,21 @@ class CredentialPool:
         state = self._states[credential.name]
         if state.whole is not None or state.by_model:
             state.trial_until = 0.0
-        self._succeeded(state, model, asker, now, began)
+        self._succeeded(credential.name, state, model, asker, now, began)
+
+    def hear(self, name: str, model: str | None, pause: Cooling | None) -> None:
+        """Take over a pause that another gateway has seen begin, change or end. A key that is not of this pool is
+        passed over.
+        """
+        state = self._states.get(name)
+        if state is None:
+            return
+        if model is None:
+            state.whole = pause
+            return
+        state.by_model.pop(model, None)
+        if pause is not None:
+            _pause_model(state, model, pause)
 
     def doubted(self, name: str, now: float) -> Reason | None:
         """Why a key as a whole is paused; None if it is not."""
@@ -264,17 +281,17 @@ class CredentialPool:
         bad = reading.valid is False or (doubt == "unfunded" and reading.funded is False)
         if bad and state.whole is None and now < state.proved_at + PROVED_FOR:
             return "unknown"
-        if reading.valid is False:
-            state.whole = confirmed(state.whole, "invalid", now)
-            return "invalid"
-        if doubt == "unfunded" and reading.funded is False:
-            state.whole = confirmed(state.whole, "unfunded", now)
-            return "unfunded"
+        if bad:
+            found: Literal["invalid", "unfunded"] = "invalid" if reading.valid is False else "unfunded"
+            state.whole = confirmed(state.whole, found, now)
+            self.on_pause(name, None, state.whole)
+            return found
         works = reading.valid if doubt == "invalid" else reading.funded
         if not works or (state.refuted >= MOST_REFUTED and not (state.whole is not None and state.whole.confirmed)):
             return "unknown"
         state.refuted += 1
         state.whole, state.vouched, state.vouched_until = None, doubt, now + VOUCHED_FOR
+        self.on_pause(name, None, None)
         return "works"
 
     def available(self, name: str, now: float) -> bool:
@@ -339,8 +356,7 @@ class CredentialPool:
             return Exhausted("busy", BUSY_AGAIN_IN)
         return None
 
-    @staticmethod
-    def _succeeded(state: _KeyState, model: str, asker: str, now: float, began: float | None) -> None:
+    def _succeeded(self, name: str, state: _KeyState, model: str, asker: str, now: float, began: float | None) -> None:
         state.refuted = 0
         if began is not None and began > state.proved_at:
             state.proved_at = began
@@ -349,8 +365,18 @@ class CredentialPool:
             state.served, state.served_to, state.served_at = model, asker, now
         if state.whole is not None and _refutes(state.whole, asker, now, began):
             state.whole = None
+            self.on_pause(name, None, None)
         if cooling is not None and _refutes(cooling, asker, now, began):
             del state.by_model[model]
+            self.on_pause(name, model, None)
+
+
+def _pause_model(state: _KeyState, model: str, cooling: Cooling) -> None:
+    if state.served == model and cooling.asker in (None, state.served_to):
+        state.served = None
+    if len(state.by_model) >= MODEL_PAUSES_KEPT:
+        del state.by_model[next(iter(state.by_model))]
+    state.by_model[model] = cooling
 
 
 def _is_full(credential: Credential, state: _KeyState) -> bool:

@@ -8,14 +8,17 @@ whose CDN gave up on a model's long answers is asked last for that model, and ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Literal, TypeVar
 
 from gateway.core.chance import Randomness
 from gateway.core.outcomes.table import OWN_ENDINGS, RULES, Scope
-from gateway.core.routing.breaker import Breaker, BreakerState
+from gateway.core.routing.breaker import Breaker, BreakerState, OpenBreaker
 from gateway.core.types import CostClass, Credential, Endpoint, FailoverPolicy, Outcome, Phase, Upstream
+
+BreakerKind = Literal["endpoint", "model"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -66,12 +69,20 @@ class HealthSnapshot:
 
 
 class UpstreamHealth:
-    """The breakers of one upstream."""
+    """The breakers of one upstream.
+
+    ``on_breaker``: told of each breaker that changes by what was seen here: ``endpoint`` or ``model``, its name, and
+    itself. ``on_slow``: of each endpoint that is found too slow for a model.
+    """
 
     def __init__(self, upstream: Upstream, policy: FailoverPolicy) -> None:
+        self.on_breaker: Callable[[BreakerKind, str, Breaker], None] = lambda *_: None
+        self.on_slow: Callable[[str, str], None] = lambda *_: None
         self._policy = policy
         self._endpoints = upstream.endpoints
         self._breakers = {endpoint.url: Breaker(policy) for endpoint in upstream.endpoints}
+        for url, breaker in self._breakers.items():
+            breaker.on_change = partial(self._changed, "endpoint", url, breaker)
         self._models: dict[str, Breaker] = {}
         self._slow: dict[tuple[str, str], float] = {}
 
@@ -84,8 +95,14 @@ class UpstreamHealth:
                 self._breakers[url] = previous._breakers[url]
         self._models = previous._models
         self._slow = previous._slow
-        for breaker in (*self._breakers.values(), *self._models.values()):
-            breaker.policy = self._policy
+        kinds: tuple[tuple[BreakerKind, dict[str, Breaker]], ...] = (
+            ("endpoint", self._breakers),
+            ("model", self._models),
+        )
+        for kind, breakers in kinds:
+            for name, breaker in breakers.items():
+                breaker.policy = self._policy
+                breaker.on_change = partial(self._changed, kind, name, breaker)
 
     def endpoints(self, model: str, cost_class: CostClass, now: float, asker: str = "") -> Sequence[Endpoint]:
         """The endpoints worth trying for a request of ``asker``, best first: in configured order, those too slow for
@@ -158,6 +175,7 @@ class UpstreamHealth:
             breaker.strike(credential.name, ticket.began, now, rng, ticket.asker)
         elif scope is Scope.ENDPOINT_MODEL:
             _remember(self._slow, (ticket.endpoint.url, ticket.model), now + SLOW_FOR)
+            self.on_slow(ticket.endpoint.url, ticket.model)
         elif scope is Scope.UPSTREAM_MODEL:
             self._cooling(ticket.model).open_for(MISSING_MODEL_FOR, now, ticket.asker)
         elif scope is Scope.ORIGIN and outcome.retry_after is not None:
@@ -166,6 +184,22 @@ class UpstreamHealth:
             self._strike_origin(ticket, credential, now, rng)
         if _shows_life(outcome):
             breaker.succeed(ticket.began, now)
+
+    def hear_breaker(self, kind: BreakerKind, name: str, told: OpenBreaker | None, now: float) -> None:
+        """Take over what another gateway tells of a breaker; None: it is closed. An endpoint that is not of this
+        upstream is passed over.
+        """
+        if kind == "model":
+            if told is not None:
+                self._cooling(name).hear(told, now)
+            elif name in self._models:
+                self._models.pop(name).hear(None, now)
+        elif (breaker := self._breakers.get(name)) is not None:
+            breaker.hear(told, now)
+
+    def hear_slow(self, url: str, model: str, seconds: float, now: float) -> None:
+        """Take over that an endpoint was found too slow for a model; ``seconds``: how long it is avoided yet."""
+        _remember(self._slow, (url, model), max(now + seconds, self._slow.get((url, model), 0.0)))
 
     def available(self, url: str, now: float) -> bool:
         """Whether an endpoint's breaker is closed."""
@@ -188,8 +222,12 @@ class UpstreamHealth:
         cooling = self._models.get(model)
         if cooling is None:
             cooling = Breaker(self._policy, places=2)
+            cooling.on_change = partial(self._changed, "model", model, cooling)
             _remember(self._models, model, cooling)
         return cooling
+
+    def _changed(self, kind: BreakerKind, name: str, breaker: Breaker) -> None:
+        self.on_breaker(kind, name, breaker)
 
     def _strike_origin(self, ticket: Ticket, credential: Credential, now: float, rng: Randomness) -> None:
         """Hold a failure against the model, the host, or both until one of them turns out to be at fault.

@@ -39,7 +39,7 @@ class CountInputTokens:
         client.error_form = ResponsesErrors()
         desk = self._desk
         document, key = await desk.document(request, _with_any_model)
-        with desk.admission.limited(key):
+        async with desk.admission.limited(key):
             relayed = await self._relay.read(request, document, key)
             chat = (
                 None

@@ -122,7 +122,7 @@ class ResponsesRelay:
             raise not_made_here("response", id, "response_id")
         path = f"{RESPONSES.path}/{quote(id, safe='')}{below}"
         reading = Reading(services)
-        with self._admission.limited(key):
+        async with self._admission.limited(key):
             request.upstream = name
             method = "GET" if request.method == "HEAD" else request.method
             question = partial(ResponseRead, method, f"{path}?{query}" if query else path)

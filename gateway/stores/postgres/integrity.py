@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.stores.postgres.budget_check import budget_problems
 from gateway.stores.postgres.rollup import FIGURES, LONG, pruned_before
 from gateway.stores.records import Verification
 from gateway.stores.spans import NS
@@ -160,7 +161,7 @@ async def problems(connection: asyncpg.Connection[Any]) -> list[str]:
     the same story again.
     """
     found = [*await _missing_triggers(connection), *await _wrong_rows(connection)]
-    return found or await _wrong_sums(connection)
+    return found or [*await _wrong_sums(connection), *await budget_problems(connection)]
 
 
 async def _missing_triggers(connection: asyncpg.Connection[Any]) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -71,8 +71,10 @@ class SQLiteLedger:
     was none before, or an empty one. ``recovered``: intents an earlier process had left open, settled as ``unknown``
     when this one started. ``booked_late``: settlements that it had to leave in the spill file, read in by this one.
     ``unchecked``: the last writer did not end well, and the file is too large to be looked through before it serves;
-    ``check`` does it beside the work.
+    ``check`` does it beside the work. ``budgets``: none, as one gateway has the file to itself and counts them.
     """
+
+    budgets = None
 
     def __init__(self, store: _Store) -> None:
         self.path = store.path
@@ -117,6 +119,10 @@ class SQLiteLedger:
     def pending(self) -> int:
         """Rows handed over and not yet committed."""
         return self._awaited + self._settling - self._writer.booked
+
+    async def settle_left(self, gateways: Collection[str]) -> int:
+        """An earlier process's were settled when this one opened the store."""
+        return 0
 
     def usable(self) -> bool:
         """False from a failed commit until one works again (the writer tries four times a second), once the file has

@@ -33,6 +33,7 @@ from gateway.stores.records import (
 from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.deliveries import SQLiteDeliveries
 from gateway.stores.sqlite.durations import SQLiteDurations
+from gateway.stores.sqlite.gateways import SQLiteGateways
 from gateway.stores.sqlite.jobs import SQLiteJobs
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
@@ -183,7 +184,9 @@ class SQLiteStore:
         self.response_places = SQLiteResponsePlaces(ledger.path, ledger)
         self.deliveries = SQLiteDeliveries(ledger.path, ledger)
         self.jobs = SQLiteJobs(ledger.path, ledger)
+        self.fleet = None
         self.durations = SQLiteDurations(ledger.path, ledger)
+        self.gateways = SQLiteGateways()
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:

@@ -59,6 +59,8 @@ ON_POSTGRES: set[str] = {
     "test_ledger",
     "test_response_places",
     "test_responses",
+    "test_gateways",
+    "test_jobs",
     "test_teams",
     "test_usage",
 }

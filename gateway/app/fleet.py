@@ -1,0 +1,144 @@
+"""The fleet: all gateways that share a store. Each beats there, sees the others, and takes over those that died."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from gateway import __version__
+from gateway.core.errors import GatewayError, StoreError
+from gateway.core.pricing.calendar import utc_time
+from gateway.exchange.services import Services
+from gateway.stores.base import Store
+from gateway.stores.gateway_records import BEAT_EVERY, GatewayState, SeenGateway
+
+LEAVE_WITHIN = 5.0
+"""Seconds for the last rows to be committed."""
+
+OnDead = Callable[[str], Awaitable[None]]
+"""Takes over what a dead gateway, of this id, has left; may raise StoreError and GatewayError, and is asked again."""
+
+
+class Fleet:
+    """This gateway among the others.
+
+    ``size``: how many gateways lived when the store was last asked, this one included; at least 1.
+    """
+
+    def __init__(self, services: Services, store: Store, on_dead: Sequence[OnDead] = ()) -> None:
+        """``on_dead``: what is done for a dead gateway, one after the other; its open exchanges are settled first."""
+        self._services = services
+        self._store = store
+        self._on_dead = (self._settle, *on_dead)
+        self._started_at_ns = services.clock.wall_ns()
+        self._main_url = self._admin_url = ""
+        self._others: Sequence[SeenGateway] = ()
+        self.size = 1
+
+    @property
+    def others(self) -> Sequence[SeenGateway]:
+        """The entries of other gateways when the store was last asked, dead ones included."""
+        return self._others
+
+    async def join(self) -> None:
+        """Be known before anything is served: what is left open can be taken over from now on. Raises StoreError."""
+        await self._beat()
+
+    async def watch(self, main_url: str, admin_url: str) -> None:
+        """Beat, look at the others and take over the dead, for ever. A store that is gone is tried again.
+
+        ``main_url``, ``admin_url``: where this gateway listens.
+        """
+        self._main_url, self._admin_url = main_url, admin_url
+        while not self._store.gateways.alone:
+            try:
+                await self._beat()
+                await self._take_over()
+            except (StoreError, GatewayError):
+                pass  # told by the ledger's own watching; a beat that is missed is made up for by the next
+            await asyncio.sleep(BEAT_EVERY)
+
+    async def leave(self) -> None:
+        """Be forgotten once all that was handed to the ledger is committed; if that takes too long another looks after
+        it, as after a dead gateway.
+        """
+        ledger = self._store.ledger
+        if self._store.gateways.alone:
+            return
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN):
+                while ledger.pending:  # noqa: ASYNC110  # the ledger tells of no such event
+                    await asyncio.sleep(0.01)
+                await self._store.gateways.leave(self._services.gateway_id)
+        except (StoreError, GatewayError, TimeoutError):
+            pass
+
+    async def describe(self) -> list[dict[str, Any]]:
+        """Every gateway as JSON, as it is now; where the store cannot be asked, this one and what was last known."""
+        own = self._state()
+        try:
+            seen = await self._store.gateways.all()
+        except (StoreError, GatewayError):
+            seen = self._others
+        others = [_described(one) for one in seen if one.state.id != own.id]
+        now_ns = self._services.clock.wall_ns()
+        entries = [*others, _described(SeenGateway(own, now_ns, True), asked=True)]
+        return sorted(entries, key=lambda entry: (entry["started_at"], entry["id"]))
+
+    async def _beat(self) -> None:
+        await self._store.gateways.beat(self._state())
+        seen = await self._store.gateways.all()
+        self._others = [one for one in seen if one.state.id != self._services.gateway_id]
+        self.size = 1 + sum(one.live for one in self._others)
+
+    async def _take_over(self) -> None:
+        services = self._services
+        if all(one.live for one in self._others):
+            return
+        for dead in await self._store.gateways.claim_dead(services.gateway_id):
+            services.log.warning("gateway_dead", dead=dead, message="it has not been seen for a while: taken over")
+            for work in self._on_dead:
+                await work(dead)
+            await self._store.gateways.forget(dead, services.gateway_id)
+            services.log.info("gateway_taken_over", dead=dead)
+
+    async def _settle(self, dead: str) -> None:
+        unknown = await self._store.ledger.settle_left([dead])
+        if unknown:
+            self._services.log.warning("ledger_recovered", unknown=unknown, advice="piapi-gateway ledger held")
+
+    def _state(self) -> GatewayState:
+        services = self._services
+        return GatewayState(
+            id=services.gateway_id,
+            started_at_ns=self._started_at_ns,
+            version=__version__,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            main_url=self._main_url,
+            admin_url=self._admin_url,
+            in_flight=len(services.gate),
+            sees={"store": self._store.ledger.usable(), "shared_state": services.shared.up},
+        )
+
+
+def _described(seen: SeenGateway, *, asked: bool = False) -> dict[str, Any]:
+    """``asked``: whether it is the one that tells this."""
+    state = seen.state
+    return {
+        "id": state.id,
+        "version": state.version,
+        "hostname": state.hostname,
+        "pid": state.pid,
+        "main_url": state.main_url,
+        "admin_url": state.admin_url,
+        "state": "live" if seen.live else "dead",
+        "in_flight": state.in_flight,
+        "started_at": utc_time(state.started_at_ns),
+        "seen_at": utc_time(seen.seen_at_ns),
+        "sees": dict(state.sees),
+        "self": asked,
+    }
