@@ -190,11 +190,16 @@ async def _fill(pool: PostgresPool, made: int, wanted: int, began: float, option
 async def _worked(pool: PostgresPool) -> float | None:
     """Seconds of CPU of this process and of the server's that works for it; None for a server elsewhere."""
     async with pool.connection() as connection:
-        place = Path(f"/proc/{await connection.fetchval('SELECT pg_backend_pid()')}/stat")
+        server = _cpu_of(await connection.fetchval("SELECT pg_backend_pid()"))
+    return None if server is None else time.process_time() + server
+
+
+def _cpu_of(process: int) -> float | None:
+    place = Path(f"/proc/{process}/stat")
     if not place.exists():
         return None
     fields = place.read_text().rpartition(")")[2].split()
-    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _size(pool: PostgresPool, rows: int, seconds: float) -> dict[str, Any]:
