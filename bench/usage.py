@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -121,17 +121,23 @@ QUESTIONS = (
 
 
 def main() -> int:
-    """Exit code: 0 if each report was once below the limit and the sums are the rows', 1 if not, 2 for bad usage."""
+    """Exit code: 0 if each report takes less than the limit and the sums are the rows', 1 if not, 2 for bad usage."""
     options = _options()
     with _server(options.url) as url:
         result = asyncio.run(_measured(url, options))
     text = json.dumps(result, indent=1)
-    slowest = max(asked["best"] for asked in result["sizes"][-1]["seconds_a_report"].values())
+    slowest = max(map(judged, result["sizes"][-1]["seconds_a_report"].values()))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0 if slowest < LIMIT_SECONDS and not result["verify"]["problems"] else 1
+
+
+def judged(asked: Mapping[str, Any]) -> float:
+    """The seconds that a report takes on a machine that does nothing else: its CPU, or else the best on the clock."""
+    cpu: float | None = asked["cpu"]
+    return asked["best"] if cpu is None else cpu
 
 
 async def _measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -226,6 +232,7 @@ async def _size(pool: PostgresPool, rows: int, seconds: float) -> dict[str, Any]
         "sums_by_hour": hours,
         "sums_by_day": days,
         "seconds_to_make": round(seconds, 1),
+        "load_average": round(os.getloadavg()[0], 1),
         "seconds_a_report": reports,
     }
 
@@ -237,9 +244,8 @@ def _extrapolated(sizes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     few, many = sizes[0], sizes[-1]
     seconds = {}
     for name, asked in many["seconds_a_report"].items():
-        figure = "best" if asked["cpu"] is None else "cpu"
-        slope = (asked[figure] - few["seconds_a_report"][name][figure]) / max(1, many["rows"] - few["rows"])
-        seconds[name] = round(asked[figure] + max(0.0, slope) * (EXTRAPOLATED - many["rows"]), 2)
+        slope = (judged(asked) - judged(few["seconds_a_report"][name])) / max(1, many["rows"] - few["rows"])
+        seconds[name] = round(judged(asked) + max(0.0, slope) * (EXTRAPOLATED - many["rows"]), 2)
     return {
         "what": "not measured: CPU seconds, continued on the straight line through both sizes",
         "gigabytes": round(many["gigabytes"] * EXTRAPOLATED / many["rows"], 1),

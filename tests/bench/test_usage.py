@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.usage import EXTRAPOLATED, LIMIT_SECONDS, QUESTIONS
+from bench.usage import EXTRAPOLATED, LIMIT_SECONDS, QUESTIONS, judged
 
 KEPT = Path(__file__).parents[2] / "bench" / "results" / "usage"
 
@@ -34,4 +34,4 @@ def test_the_run_that_is_kept_is_of_as_many_rows_as_it_was_to_be_and_below_the_l
         told = json.loads(file.read_text())
         assert told["sizes"][-1]["rows"] >= 5_000_000
         assert told["verify"]["problems"] == []
-        assert max(asked["best"] for asked in told["sizes"][-1]["seconds_a_report"].values()) < LIMIT_SECONDS
+        assert max(map(judged, told["sizes"][-1]["seconds_a_report"].values())) < LIMIT_SECONDS
