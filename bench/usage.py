@@ -55,6 +55,7 @@ OWN_SERVER = {"shared_buffers": "512MB", "max_wal_size": "4GB", "work_mem": "16M
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
+UPSTREAMS, CERTAINTIES = 2, 3
 _MODELS = ["gpt-4o", "gpt-4o-mini", "gpt-image-1", "flux-dev", "text-embedding-3-small"]
 
 # Ids begin with their number. Keys differ in how much they ask, by the square of a number from 0 to 1.
@@ -96,10 +97,11 @@ FROM (
 
 @dataclass(frozen=True)
 class Question:
-    """One report: its name, and how it is asked."""
+    """One report: its name, how it is asked, and whether it also reads rows of requests, beside sums."""
 
     name: str
     ask: Callable[[PostgresUsage], Awaitable[Any]]
+    reads_rows: bool = False
 
 
 def _usage(by: Sequence[str], period: Period, zone: Any = UTC) -> Callable[[PostgresUsage], Awaitable[Any]]:
@@ -114,9 +116,9 @@ QUESTIONS = (
     Question("the month by model and upstream", _usage(("model", "upstream"), _MONTH)),
     Question("the month by day, Berlin", _usage(("day",), _MONTH, BERLIN)),
     Question("the month by day and key, Berlin", _usage(("day", "key"), _MONTH, BERLIN)),
-    Question("the month from and to an odd second, by key", _usage(("key",), _ODD)),
+    Question("the month from and to an odd second, by key", _usage(("key",), _ODD), reads_rows=True),
     Question("charged since the month began", lambda reports: reports.charged_since(FIRST)),
-    Question("what is held", lambda reports: reports.held(END)),
+    Question("what is held", lambda reports: reports.held(END), reads_rows=True),
 )
 
 
@@ -166,7 +168,7 @@ async def _measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
         "keys": options.keys,
         "sizes": sizes,
         "verify": {"seconds": round(verified, 1), "problems": problems},
-        f"extrapolated_to_{EXTRAPOLATED}_rows": _extrapolated(sizes),
+        f"extrapolated_to_{EXTRAPOLATED}_rows": extrapolated(sizes, options.keys),
     }
 
 
@@ -237,17 +239,21 @@ async def _size(pool: PostgresPool, rows: int, seconds: float) -> dict[str, Any]
     }
 
 
-def _extrapolated(sizes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """On the line through both sizes: too much rather than too little, since sums by hour are no more than there are
-    keys, models and upstreams.
+def extrapolated(sizes: Sequence[Mapping[str, Any]], keys: int) -> dict[str, Any]:
+    """For so many rows: on the line through both sizes, or, where that is less and only sums are read, what it takes if
+    every hour and day has a sum of every key with every model, upstream and certainty: there cannot be more.
     """
     few, many = sizes[0], sizes[-1]
+    most = keys * len(_MODELS) * UPSTREAMS * CERTAINTIES
+    # A month by day of Berlin reads its days, and two hours at the begin and the end of each: no report reads more.
+    fuller = DAYS * (1 + 2) * most / (many["sums_by_day"] + many["sums_by_hour"] * 2 / 24)
     seconds = {}
-    for name, asked in many["seconds_a_report"].items():
-        slope = (judged(asked) - judged(few["seconds_a_report"][name])) / max(1, many["rows"] - few["rows"])
-        seconds[name] = round(judged(asked) + max(0.0, slope) * (EXTRAPOLATED - many["rows"]), 2)
+    for question in QUESTIONS:
+        less, more = (judged(size["seconds_a_report"][question.name]) for size in (few, many))
+        line = more + max(0.0, more - less) * (EXTRAPOLATED - many["rows"]) / max(1, many["rows"] - few["rows"])
+        seconds[question.name] = round(line if question.reads_rows else min(line, more * max(1.0, fuller)), 2)
     return {
-        "what": "not measured: CPU seconds, continued on the straight line through both sizes",
+        "what": "not measured: seconds of CPU, by the line through both sizes or the most sums that there can be",
         "gigabytes": round(many["gigabytes"] * EXTRAPOLATED / many["rows"], 1),
         "seconds_a_report": seconds,
     }
