@@ -6,6 +6,8 @@ gone is told by the next that starts, under the same webhook-id.
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from gateway.core.types import Budget
@@ -39,7 +41,7 @@ class PostgresAlerts:
     async def known(self) -> KnownAlerts:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(_KNOWN)
-        return KnownAlerts(tuple(_alert(*row) for row in rows))
+        return KnownAlerts(tuple(map(_alert, rows)))
 
     async def record(self, alert: StoredAlert) -> bool:
         budget, holder = alert.budget, orjson.dumps(alert.holder).decode()
@@ -61,7 +63,7 @@ class PostgresAlerts:
         """There is no time before: alerts were kept from the first gateway of such a store on."""
 
 
-def _alert(
-    id: str, at_ns: int, holder: str, cause: str, nano: int, period: str, start_ns: int, body: bytes, state: AlertState
-) -> StoredAlert:
-    return StoredAlert(id, at_ns, tuple(orjson.loads(holder)), cause, Budget(nano, period), start_ns, body, state)  # type: ignore[arg-type]
+def _alert(row: Any) -> StoredAlert:
+    """From the columns of ``_KNOWN``."""
+    id, at_ns, holder, cause, nano, period, start_ns, body, state = row
+    return StoredAlert(id, at_ns, tuple(orjson.loads(holder)), cause, Budget(nano, period), start_ns, body, state)
