@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from gateway.core.types import Budget
+from gateway.stores.gateway_records import LEASE
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.writing import writing
 from gateway.stores.records import AlertState, KnownAlerts, StoredAlert
@@ -25,9 +26,15 @@ _RECORD = (
     f"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS (SELECT 1 FROM alerts WHERE {_SUBJECT} "
     "AND gateway <> $10) ON CONFLICT (id) DO NOTHING"
 )
-_KNOWN = (
-    "SELECT id, at_ns, holder, cause, budget_nano, period, period_start_ns, body, state FROM alerts "
-    "ORDER BY at_ns, number"
+_TAKE_OVER = (
+    "UPDATE alerts SET gateway = $1, taken_at = clock_timestamp() WHERE state = 'pending' AND gateway <> $1 "
+    "AND (taken_at IS NULL OR taken_at < clock_timestamp() - make_interval(secs => $2)) "
+    "AND NOT EXISTS (SELECT FROM gateways AS g WHERE g.id = alerts.gateway)"
+)
+"""One that was taken over a moment ago is in the hands of a gateway that may not have told yet that it lives."""
+_KNOWN = (  # what another gateway is about to tell is as good as told here
+    "SELECT id, at_ns, holder, cause, budget_nano, period, period_start_ns, body, "
+    "CASE WHEN state = 'pending' AND gateway <> $1 THEN 'told' ELSE state END FROM alerts ORDER BY at_ns, number"
 )
 
 
@@ -39,8 +46,9 @@ class PostgresAlerts:
         self._gateway_id = gateway_id
 
     async def known(self) -> KnownAlerts:
-        async with self._pool.connection() as connection:
-            rows = await connection.fetch(_KNOWN)
+        async with self._pool.transaction() as connection:
+            await connection.execute(_TAKE_OVER, self._gateway_id, LEASE)
+            rows = await connection.fetch(_KNOWN, self._gateway_id)
         return KnownAlerts(tuple(map(_alert, rows)))
 
     async def record(self, alert: StoredAlert) -> bool:
