@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gateway import __version__
@@ -53,12 +54,13 @@ class Fleet:
         ``main_url``, ``admin_url``: where this gateway listens.
         """
         self._main_url, self._admin_url = main_url, admin_url
+        taking: asyncio.Task[None] | None = None
         while not self._store.gateways.alone:
-            try:
+            with suppress(StoreError, GatewayError):  # the ledger's own watching tells of it; the next beat makes up
                 await self._beat()
-                await self._take_over()
-            except (StoreError, GatewayError):
-                pass  # told by the ledger's own watching; a beat that is missed is made up for by the next
+            if any(not one.live for one in self._others) and (taking is None or taking.done()):
+                # In a task of its own: it may take longer than our lease, which must be kept up meanwhile.
+                taking = self._services.tasks.spawn(self._take_over(), "take-over")
             await asyncio.sleep(BEAT_EVERY)
 
     async def leave(self) -> None:
@@ -96,14 +98,15 @@ class Fleet:
 
     async def _take_over(self) -> None:
         services = self._services
-        if all(one.live for one in self._others):
-            return
-        for dead in await self._store.gateways.claim_dead(services.gateway_id):
-            services.log.warning("gateway_dead", dead=dead, message="it has not been seen for a while: taken over")
-            for work in self._on_dead:
-                await work(dead)
-            await self._store.gateways.forget(dead, services.gateway_id)
-            services.log.info("gateway_taken_over", dead=dead)
+        try:
+            for dead in await self._store.gateways.claim_dead(services.gateway_id):
+                services.log.warning("gateway_dead", dead=dead, message="it has not been seen for a while: taken over")
+                for work in self._on_dead:
+                    await work(dead)
+                await self._store.gateways.forget(dead, services.gateway_id)
+                services.log.info("gateway_taken_over", dead=dead)
+        except (StoreError, GatewayError) as error:
+            services.log.warning("take_over_failed", message=f"it is tried again: {error}")
 
     async def _settle(self, dead: str) -> None:
         unknown = await self._store.ledger.settle_left([dead])
