@@ -19,6 +19,9 @@ from gateway.stores.gateway_records import BEAT_EVERY, GatewayState, SeenGateway
 LEAVE_WITHIN = 5.0
 """Seconds for the last rows to be committed."""
 
+DESCRIBE_WITHIN = 1.0
+"""Seconds that a store which hangs may delay what is told of the fleet."""
+
 OnDead = Callable[[str], Awaitable[None]]
 """Takes over what a dead gateway, of this id, has left; may raise StoreError and GatewayError, and is asked again."""
 
@@ -36,6 +39,7 @@ class Fleet:
         self._on_dead = (self._settle, *on_dead)
         self._started_at_ns = services.clock.wall_ns()
         self._main_url = self._admin_url = ""
+        self._asking: asyncio.Task[Sequence[SeenGateway]] | None = None
         self._others: Sequence[SeenGateway] = ()
         self.size = 1
 
@@ -67,28 +71,36 @@ class Fleet:
         """Be forgotten once all that was handed to the ledger is committed; if that takes too long another looks after
         it, as after a dead gateway.
         """
-        ledger = self._store.ledger
-        if self._store.gateways.alone:
-            return
-        try:
-            async with asyncio.timeout(LEAVE_WITHIN):
-                while ledger.pending:  # noqa: ASYNC110  # the ledger tells of no such event
-                    await asyncio.sleep(0.01)
-                await self._store.gateways.leave(self._services.gateway_id)
-        except (StoreError, GatewayError, TimeoutError):
-            pass
+        if not self._store.gateways.alone:
+            leaving = self._services.tasks.spawn(self._leave(), "leave")
+            await asyncio.wait({leaving}, timeout=LEAVE_WITHIN)
+
+    async def _leave(self) -> None:
+        while self._store.ledger.pending:  # noqa: ASYNC110  # the ledger tells of no such event
+            await asyncio.sleep(0.01)
+        with suppress(StoreError, GatewayError):
+            await self._store.gateways.leave(self._services.gateway_id)
 
     async def describe(self) -> list[dict[str, Any]]:
         """Every gateway as JSON, as it is now; where the store cannot be asked, this one and what was last known."""
         own = self._state()
-        try:
-            seen = await self._store.gateways.all()
-        except (StoreError, GatewayError):
-            seen = self._others
+        if self._asking is None or self._asking.done():
+            self._asking = self._services.tasks.spawn(self._ask(), "fleet-seen")
+        # Not cancelled: to take back what was asked of a server that hangs takes as long as it hangs.
+        await asyncio.wait({self._asking}, timeout=DESCRIBE_WITHIN)
+        told = self._asking.done() and not self._asking.cancelled()
+        seen = self._asking.result() if told else self._others
         others = [_described(one) for one in seen if one.state.id != own.id]
         now_ns = self._services.clock.wall_ns()
         entries = [*others, _described(SeenGateway(own, now_ns, True), asked=True)]
         return sorted(entries, key=lambda entry: (entry["started_at"], entry["id"]))
+
+    async def _ask(self) -> Sequence[SeenGateway]:
+        """Every gateway by the store; by what was last known where it cannot be asked."""
+        try:
+            return await self._store.gateways.all()
+        except (StoreError, GatewayError):
+            return self._others
 
     async def _beat(self) -> None:
         await self._store.gateways.beat(self._state())
