@@ -71,7 +71,7 @@ class Fleet:
         """Be forgotten once all that was handed to the ledger is committed; if that takes too long another looks after
         it, as after a dead gateway.
         """
-        if not self._store.gateways.alone:
+        if not self._store.gateways.alone and self._store.ledger.usable():
             leaving = self._services.tasks.spawn(self._leave(), "leave")
             await asyncio.wait({leaving}, timeout=LEAVE_WITHIN)
 
