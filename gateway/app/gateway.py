@@ -106,7 +106,7 @@ class Gateway:
         self._paid_work = PaidWork(config, services, store, self._responses)
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
-        self.fleet = Fleet(services, store)
+        self.fleet = Fleet(services, store, [self._paid_work.taken_over])
         services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
