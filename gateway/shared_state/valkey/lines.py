@@ -58,6 +58,7 @@ class Source:
         self.name = shown(url)
         self._url = url
         self._client: Redis | RedisCluster | None = None
+        self._sentinels: list[Redis] = []
         scheme = urlsplit(url).scheme
         self.is_cluster = scheme.endswith("+cluster")
         if self.is_cluster:
@@ -94,11 +95,11 @@ class Source:
 
     async def close(self) -> None:
         """Close what ``hearing`` gave."""
-        if self._client is not None:
-            await self._client.aclose()
+        for client in (*self._sentinels, self._client):
+            if client is not None:
+                await client.aclose()
 
-    @staticmethod
-    def _by_sentinels(url: str) -> Redis:
+    def _by_sentinels(self, url: str) -> Redis:
         split = urlsplit(url)
         login, _, places = split.netloc.rpartition("@")
         user, _, password = login.partition(":")
@@ -115,6 +116,7 @@ class Source:
         sentinel = Sentinel(  # type: ignore[no-untyped-call]
             [(host, int(port)) for host, _, port in hosts], sentinel_kwargs=asking
         )
+        self._sentinels = sentinel.sentinels
         client: Redis = sentinel.master_for(service, **options)
         return client
 
