@@ -283,7 +283,7 @@ class FileSection(Section):
     shared_state: SharedState = Field(
         default="memory://",
         description="Where limits and cooldowns are kept: here, or, for several gateways, in Valkey or Redis (6.2).",
-        examples=["redis://gateway:${VALKEY_PASSWORD}@valkey.internal:6379/0"],
+        examples=["redis://valkey.internal:6379/0"],
     )
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
         default=1,
