@@ -103,7 +103,7 @@ class Gateway:
         self._secrets, self._upstream_hosts = set(config.secrets), set(config.upstream_hosts)
         self._responses = build_responses(services, store)
         self._response_places = build_places(services, store)
-        self._paid_work = PaidWork(config, services, store)
+        self._paid_work = PaidWork(config, services, store, self._responses)
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
         self.fleet = Fleet(services, store)

@@ -11,8 +11,10 @@ from gateway.jobs.answers import AnswerFiles
 from gateway.jobs.deliveries import Deliveries
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.resuming import Resuming
+from gateway.jobs.shared_jobs import SharedJobs
 from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
+from gateway.responses.kept import KeptResponses
 from gateway.stores.base import Store
 
 FOLDER = "jobs"
@@ -22,13 +24,21 @@ FOLDER = "jobs"
 class PaidWork:
     """``waiting``: lets connections wait for jobs, and has them all. ``deliveries``: tells webhooks of their ends."""
 
-    def __init__(self, config: Config, services: Services, store: Store) -> None:
+    def __init__(self, config: Config, services: Services, store: Store, responses: KeptResponses) -> None:
         files = AnswerFiles(config.images.dir / FOLDER, config.images.keep_max)
         self._services = services
-        self._jobs = Jobs(services, store.jobs, files)
-        self._reconciler = Reconciler(services, resolved=self._resolved)
+        fleet = store.fleet
+        self._shared: SharedJobs | None = None
+        if fleet is None:
+            self._jobs, leases = Jobs(services, store.jobs, files), None
+        else:
+            leases = fleet.leases
+            self._jobs = self._shared = SharedJobs(services, fleet.jobs, files, leases)
+        self._reconciler = Reconciler(services, resolved=self._resolved, leases=leases)
+        self._resuming = Resuming(services, self._jobs, self._reconciler, responses)
         self.deliveries = Deliveries(
-            store.deliveries, services.pool, services.clock, services.randomness, services.log, services.tasks
+            *(store.deliveries, services.pool, services.clock, services.randomness, services.log, services.tasks),
+            fleet=fleet,
         )
         self.configure(config)
         self._telling = JobTelling(self._jobs, self.deliveries, services.clock)
@@ -43,15 +53,28 @@ class PaidWork:
         """Take up what an earlier process left under way, and what webhooks are still to be told; begin to ask what
         became of what is unknown, and to forget what is old. Raises StoreError.
         """
-        await Resuming(self._services, self._jobs, self._reconciler).begin()
+        await self._resuming.begin()
         await self._telling.restore()
         self.deliveries.start()
         self._services.tasks.spawn(self._reconciler.run(), "reconciler")
         self._services.tasks.spawn(self._jobs.watch(), "jobs-age-out")
+        if self._shared is not None:
+            self._services.tasks.spawn(self._shared.watch_others(), "jobs-of-others")
+            self._services.tasks.spawn(self._telling.watch(), "webhooks-overdue")
+
+    async def taken_over(self, dead: str) -> None:
+        """A gateway that shares the store is dead, and its books are settled: what it had under way is brought to its
+        end here. Raises GatewayError, StoreError.
+        """
+        if self._shared is not None:
+            await self._shared.take_over(dead)
+            await self._telling.restore()
+            self._services.tasks.spawn(self._reconciler.look(), "reconciler")
 
     async def written(self) -> None:
-        """Return once what waits is written, or could not be."""
+        """Return once what waits is written, or could not be, and what is under way is left to the other gateways."""
         await self._jobs.written()
+        await self._jobs.hand_over()
 
     def _resolved(self, exchange: str, charged: int) -> None:
         self._services.budgets.resolve(exchange, charged)

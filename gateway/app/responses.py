@@ -18,6 +18,7 @@ from gateway.exchange.services import Services
 from gateway.jobs.waiting import Waiting
 from gateway.responses.kept import KeptResponses
 from gateway.responses.places import ResponsePlaces
+from gateway.responses.shared import SharedResponses
 from gateway.server.dispatch import OwnRoutes
 from gateway.stores.base import Store
 from gateway.wire.responses.request import RESPONSES_PATH
@@ -25,12 +26,15 @@ from gateway.wire.responses.request import RESPONSES_PATH
 
 def build_responses(services: Services, store: Store) -> KeptResponses:
     """The answers that are kept."""
-    return KeptResponses(store.responses, services.clock, services.log, services.tasks, services)
+    log, tasks, fleet = services.log, services.tasks, store.fleet
+    shared = None if fleet is None else SharedResponses(fleet, store.gateways, services.shared, log, tasks)
+    return KeptResponses(store.responses, services.clock, log, tasks, services, shared)
 
 
 def build_places(services: Services, store: Store) -> ResponsePlaces:
     """Where upstreams keep what they answered."""
-    return ResponsePlaces(store.response_places, services.clock, services.log, services.tasks, services)
+    leases = None if store.fleet is None else store.fleet.leases
+    return ResponsePlaces(store.response_places, services.clock, services.log, services.tasks, services, leases)
 
 
 def age_out(services: Services, kept: KeptResponses, places: ResponsePlaces) -> None:
@@ -43,8 +47,10 @@ def response_routes(admission: Admission, kept: KeptResponses, places: ResponseP
     """All routes."""
     desk = ResponsesDesk(admission, ChatOrders(admission), kept)
     make, change = (ImagesEndpoint(admission, path, waiting) for path in (GENERATIONS, EDITS))
-    pictures = Pictures(admission, make, change)
+    pictures = Pictures(admission, make, change, waiting.jobs.keeping.now)
     running, relay = Running(), ResponsesRelay(admission, places)
+    if kept.fleet is not None:
+        kept.fleet.serve(running.ids, running.heed)
     background = Background(admission.services, running)
     return {
         RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay, running, waiting)},

@@ -67,24 +67,23 @@ class ImagesEndpoint:
             key = admission.recheck(request, key)
             model = request.model = order.model
             asked = Asked(key.name, key.team, self._path, model, print_, marks)
-            job = jobs.join(asked)
+            job = await jobs.join(asked, request.id)
+            joined = job is not None
             if job is None:
                 operation, route, order = await self.operation(order, key)
                 route = preferred(request, route)
                 copies = HELD_TIMES + len(operation.parts)
                 if not lease.grow(copies * sum(len(image.data) for image in order.images)):
                     raise gateway_overloaded()
-                job = jobs.join(asked)  # an equal one may have come meanwhile
-            joined = job is not None
-            if job is None:
                 memory = remembered(operation, request.host)
-                job = jobs.begin(asked, request.id, request.host, stream=order.stream, order=memory)
-                assert job.client is not None
-                job.webhooks |= wishes.webhooks
-                exchange = Exchange(
-                    services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
-                )
-                jobs.run(job, exchange, held.pop_all())
+                job, joined = await jobs.begin(asked, request.id, request.host, stream=order.stream, order=memory)
+                if not joined:
+                    assert job.client is not None
+                    job.webhooks |= wishes.webhooks
+                    exchange = Exchange(
+                        services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
+                    )
+                    jobs.run(job, exchange, held.pop_all())
         await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     async def operation(self, order: ImagesRequest, key: VirtualKey) -> tuple[ImageOperation, Route, ImagesRequest]:

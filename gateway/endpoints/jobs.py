@@ -50,34 +50,31 @@ class JobRoutes:
         key = self._admission.authenticate(request).name
         query = _query(request)
         limit = _limit(query.get("limit"))
-        jobs = [job for job in self._jobs.of_key(key) if job.exchange]
-        if (after := query.get("after")) is not None:
-            places = [place for place, job in enumerate(jobs) if job.id == after]
-            if not places:
-                raise job_not_found("after")
-            jobs = jobs[places[0] + 1 :]
+        after = query.get("after")
+        if after is not None and ((known := await self._jobs.find(key, after)) is None or not known.exchange):
+            raise job_not_found("after")
+        jobs = await self._jobs.page(key, limit + 1, after)
         page = [await self._telling.facts(job, result=False) for job in jobs[:limit]]
         await client.respond(200, _NO_ATTEMPT, job_page(page, more=len(jobs) > limit))
 
     async def retrieve(self, request: Request, client: Client) -> None:
         """The job, with its result once it has one."""
-        job = self._asked(request)
+        job = await self._asked(request)
+        await self._jobs.ask_after(job)
         await self._wait(job, client, _seconds(_query(request).get("wait")))
         await self._telling.answer(client, job, 200, _NO_ATTEMPT)
 
     async def delete(self, request: Request, client: Client) -> None:
         """Cancel the job if nothing was sent for it yet, else forget it: what is under way is paid for and goes on."""
-        job = self._asked(request)
-        if job.cancellable:
-            job.give_up()
+        job = await self._asked(request)
+        if await self._jobs.cancel(job):
             await self._telling.answer(client, job, 200, _NO_ATTEMPT)
-            return
-        await self._jobs.forget(job)
-        await client.respond(200, _NO_ATTEMPT, job_deleted(job.id))
+        else:
+            await client.respond(200, _NO_ATTEMPT, job_deleted(job.id))
 
-    def _asked(self, request: Request) -> Job:
+    async def _asked(self, request: Request) -> Job:
         key = self._admission.authenticate(request).name
-        job = self._jobs.find(key, request.params["job_id"])
+        job = await self._jobs.find(key, request.params["job_id"])
         if job is None or not job.exchange:
             raise job_not_found()
         request.model = job.model

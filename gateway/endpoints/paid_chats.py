@@ -68,11 +68,9 @@ class PaidChats:
         else:
             print_ = fingerprint(operation.route, chat.body)
         asked = Asked(key.name, key.team, operation.route, chat.model, print_, marks)
-        job = jobs.join(asked)
-        joined = job is not None
-        if job is None:
-            order = NO_ORDER if chat.images is None else remembered(chat.images, request.host, chat.api)
-            job = jobs.begin(asked, request.id, request.host, stream=operation.stream, order=order)
+        order = NO_ORDER if chat.images is None else remembered(chat.images, request.host, chat.api)
+        job, joined = await jobs.begin(asked, request.id, request.host, stream=operation.stream, order=order)
+        if not joined:
             assert job.client is not None
             job.webhooks |= wishes.webhooks
             exchange = Exchange(

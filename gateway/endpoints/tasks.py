@@ -134,24 +134,23 @@ class CreateTask:
         key = admission.recheck(request, key)
         model = request.model = body["model"]
         asked = Asked(key.name, key.team, TASKS_PATH, model, print_, marks)
-        job = jobs.join(asked)
+        job = await jobs.join(asked, request.id)
+        joined = job is not None
         if job is None:
             await check_task(body["input"], key, services)
             refuse_foreign_ids(ids_in_fields(body["input"]))
             route = self._route(model, body["task_type"], key)
             images, times, route = self._priced(preferred(request, route), body)
             operation = TaskOperation(body, images, services.snapshot.image_orders.tools, len(raw), times)
-            job = jobs.join(asked)  # an equal one may have come meanwhile
-        joined = job is not None
-        if job is None:
-            job = jobs.begin(asked, request.id, request.host, stream=False)
-            assert job.client is not None
-            job.webhooks |= wishes.webhooks
-            # The client has its answer as soon as there is a task; the exchange follows that beyond.
-            exchange = Exchange(
-                services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
-            )
-            jobs.run(job, exchange, nullcontext())
+            job, joined = await jobs.begin(asked, request.id, request.host, stream=False)
+            if not joined:
+                assert job.client is not None
+                job.webhooks |= wishes.webhooks
+                # The client has its answer as soon as there is a task; the exchange follows that beyond.
+                exchange = Exchange(
+                    services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
+                )
+                jobs.run(job, exchange, nullcontext())
         await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, int, Route]:

@@ -22,6 +22,7 @@ from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
 from gateway.core.types import ASYNCHRONOUS, Price, Target, Usage
 from gateway.exchange.services import Services
 from gateway.exchange.task_lookup import TaskReading
+from gateway.stores.fleet_records import Leases
 from gateway.stores.records import BookedPrice, Correction, TaskRecord, UnknownExchange
 from gateway.translate.task_polling import stated_cost
 from gateway.wire.images_answer import facts_in, usage_in
@@ -39,7 +40,8 @@ REPORTED_NS = 2 * UNKNOWN_HELD_NS
 class Reconciler:
     """Looks for exchanges of unknown outcome, asks after their tasks, and corrects the ledger.
 
-    ``resolved``: told of each exchange that is corrected, and what its key is charged, in nano-dollars.
+    ``resolved``: told of each exchange that is corrected, and what its key is charged, in nano-dollars. ``leases``: of
+    several gateways, which of them makes the rounds; None for one that has the store alone.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Reconciler:
         services: Services,
         *,
         resolved: Callable[[str, int], None],
+        leases: Leases | None = None,
     ) -> None:
+        self._leases = leases
         self._services = services
         self._resolved = resolved
         self._reported: set[str] = set()
@@ -56,7 +60,8 @@ class Reconciler:
         """One round after the other, for ever. A ledger that cannot be used has said so; the next round tries again."""
         while True:
             try:
-                await self.look()
+                if self._leases is None or await self._leases.hold("reconciler", 1.5 * EVERY):
+                    await self.look()
             except GatewayError:
                 pass
             await asyncio.sleep(EVERY)

@@ -31,16 +31,20 @@ def of_response(facts: ResponseFacts, *, tells_cost: bool) -> dict[str, Any]:
 
 
 class ResumedAnswer:
-    """The answer of another API, as far as it was remembered. Raises KeyError for what no gateway has remembered."""
+    """The answer of another API, as far as it was remembered. Raises KeyError for what no gateway has remembered.
+
+    ``response``: the response object, once it is complete; None as long as it is not, and for other APIs.
+    """
 
     def __init__(self, known: Mapping[str, Any]) -> None:
         self._presenter: Callable[[bool], Presenter]
+        self.response: Mapping[str, Any] | None = None
         if known["api"] == "messages":
             message = MessageFacts(known["id"], known["model"])
             self._presenter = lambda _: MessagePresenter(message)
         else:
             facts = ResponseFacts(known["id"], known["created_at"], known["model"], known["asked"], time.time)
-            self._presenter = lambda streamed: ResponsePresenter(facts, _not_kept, streamed=streamed)
+            self._presenter = lambda streamed: ResponsePresenter(facts, self._ended, streamed=streamed)
         self._tells_cost = bool(known["tells_cost"])
 
     def around(self, conversation: ImageConversation, *, stream: bool) -> TranslatedConversation:
@@ -60,6 +64,5 @@ class ResumedAnswer:
         cost = AnswerCost(charge) if self._tells_cost and chat is not None else None
         return told.last_bytes(chat, cost) if stream else told.whole(chat, cost)
 
-
-def _not_kept(_: Mapping[str, Any]) -> None:
-    """What it went on from is not remembered, so no other can go on from it."""
+    def _ended(self, response: Mapping[str, Any]) -> None:
+        self.response = response

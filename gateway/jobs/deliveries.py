@@ -26,6 +26,7 @@ from gateway.core.webhooks import PAUSES, Failure, failure_of, pause_before, sig
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.delivery_records import Delivery, DeliveryRecords
+from gateway.stores.fleet_records import FleetRecords
 from gateway.telemetry.log import Log
 from gateway.upstream.pool import ConnectionPool
 
@@ -45,6 +46,9 @@ MOST_KEPT = 10_000
 
 SWEEP_EVERY = 600.0
 """Seconds between two looks for what is over for too long."""
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks for messages of jobs that ended at other gateways."""
 
 LONGEST_REST = 60.0
 """Seconds after which the clock is looked at again, which may have been set."""
@@ -73,7 +77,10 @@ class Deliveries:
         tasks: TrackedTasks,
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        fleet: FleetRecords | None = None,
     ) -> None:
+        self._shared = None if fleet is None else fleet.deliveries
+        self._leases = None if fleet is None else fleet.leases
         self._records = records
         self._pool = pool
         self._clock = clock
@@ -135,8 +142,19 @@ class Deliveries:
             self._log.error("webhook_not_kept", job=job, reason=str(error))
 
     async def expected(self) -> Sequence[Delivery]:
-        """Those that wait for the end of a job, which an earlier process may have begun. Raises StoreError."""
-        return await self._records.waiting()
+        """Those that wait for the end of a job that an earlier process, or another gateway, may have begun: of several
+        gateways, where that has ended. Raises StoreError.
+        """
+        return await (self._records.waiting() if self._shared is None else self._shared.overdue())
+
+    async def awaited(self, job: str) -> bool:
+        """Whether a webhook waits for the end of the job that was named at another gateway. Never raises."""
+        if self._shared is None:
+            return False
+        try:
+            return await self._shared.awaited(job)
+        except StoreError:
+            return True
 
     async def forgotten(self, delivery: Delivery) -> None:
         """There is nothing to be told any more: the job was forgotten before it ended. Never raises."""
@@ -174,8 +192,10 @@ class Deliveries:
         while True:
             self._news.clear()
             try:
-                pause = await self._send_what_is_due()
-            except StoreError as error:
+                pause = await self._send_what_is_due() if self._receivers or self._shared is None else None
+                if pause is None and self._shared is not None and self._receivers:
+                    pause = LOOK_EVERY
+            except (GatewayError, StoreError) as error:
                 self._log.error("webhooks_not_read", reason=str(error))
                 pause = LONGEST_REST
             await self._until_news(pause)
@@ -256,7 +276,8 @@ class Deliveries:
         while True:
             now_ns = self._clock.wall_ns()
             try:
-                await self._records.sweep(now_ns - KEPT_NS, now_ns - LONGEST_WAIT_NS, MOST_KEPT)
+                if self._leases is None or await self._leases.hold("webhooks-age-out", 3 * SWEEP_EVERY):
+                    await self._records.sweep(now_ns - KEPT_NS, now_ns - LONGEST_WAIT_NS, MOST_KEPT)
             except (GatewayError, StoreError) as error:
                 self._log.error("webhooks_not_aged_out", reason=str(error))
             await asyncio.sleep(SWEEP_EVERY)

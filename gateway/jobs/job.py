@@ -68,7 +68,7 @@ class JobClient(StandInClient):
         super()._take_head()
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
+@dataclass(eq=False, slots=True, kw_only=True, weakref_slot=True)
 class Job:
     """One job. Implements ``core.jobs.joining.Joinable`` and ``exchange.job.ExchangeJob``.
 
@@ -83,6 +83,10 @@ class Job:
     ``begun``: set once it is let in, or refused; ``finished``: once it has ended. ``webhooks``: those that are told of
     its end; ``announced``: that was done. ``forgotten``: its client wants to hear no more of it, and what is under way
     goes on.
+    ``trouble``: what it failed with after its clients were answered. ``stop``: ends what goes on for none then.
+    ``foreign``: another gateway has it, or had; ``ended_as``: how it has ended there.
+    ``pieces``: of the pictures of a response, the exchange of each and what it is charged, in nano-dollars; None as
+    long as that is not known.
     """
 
     id: str
@@ -117,6 +121,11 @@ class Job:
     webhooks: set[str] = field(default_factory=set)
     forgotten: bool = False
     announced: bool = False
+    foreign: bool = False
+    ended_as: JobState | None = None
+    trouble: GatewayError | None = None
+    stop: Callable[[], object] | None = None
+    pieces: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -181,6 +190,8 @@ class Job:
         self.become("cancelled")
         if self.client is not None:
             self.client.leave()
+        if self.stop is not None:
+            self.stop()
 
     def stored(self, error: bytes | None) -> StoredJob:
         """It as the store keeps it. ``error``: JSON."""

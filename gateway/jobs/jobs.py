@@ -1,13 +1,13 @@
 """All jobs of a gateway: which a re-send joins, what runs, and what is known of those that ended.
 
 What runs, and the facts of what ended, are in memory; the truth is in the store, where a job stands before anything is
-bought for it.
+bought for it. Where several gateways share the store, that one decides what is joined (sharing.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,15 +18,13 @@ from gateway.core.jobs.joining import job_to_join
 from gateway.core.pricing.prices import format_usd
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
-from gateway.exchange.stand_in import Ending, PiecesGone
+from gateway.exchange.stand_in import Ending
 from gateway.jobs.answers import AnswerFiles, answer_gone, headers_of
-from gateway.jobs.job import Asked, Job, JobClient, lasting_pieces, new_job_id, taken_up
-from gateway.jobs.job_errors import error_json
+from gateway.jobs.job import Asked, Job, JobClient, new_job_id, taken_up
+from gateway.jobs.job_index import JobIndex
+from gateway.jobs.job_keeping import JobKeeping, lasting
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.stores.job_records import JobRecords, StoredResult, Unfinished
-
-MOST_KNOWN = 100_000
-"""Jobs that ended and are known; of more, the oldest are forgotten."""
+from gateway.stores.job_records import JobRecords, Traces, Unfinished
 
 SWEEP_EVERY = 60.0
 """Seconds between two looks for jobs that are kept no longer, at most."""
@@ -34,53 +32,62 @@ SWEEP_EVERY = 60.0
 COST = b"x-gateway-cost-usd"
 
 _NS = 1_000_000_000
-_IMAGES = "/v1/images/"
 
 
 class Jobs:
     """``records``: the store's. ``files``: the large answers. ``on_admitted``: is told of a job before anything is
-    bought for it, and may refuse it; ``on_end``: of one that has ended, once its end is in the store.
+    bought for it, and may refuse it. ``on_doubt``: is given a job of unknown outcome of which a client asks, and runs
+    it again if its task is found. ``on_left``: is given those that another gateway left under way. ``keeping``: writes
+    them. ``insists``: others go by what the store says, so it must have all of it.
     """
 
-    def __init__(self, services: Services, records: JobRecords, files: AnswerFiles) -> None:
+    def __init__(self, services: Services, records: JobRecords, files: AnswerFiles, *, insists: bool = False) -> None:
         self._services = services
         self._records = records
         self._files = files
-        self._known: dict[str, Job] = {}
-        self._of_key: dict[str, dict[bytes, list[Job]]] = {}
-        self._running: set[str] = set()
-        self._writing: dict[str, asyncio.Task[None]] = {}
+        self._index = JobIndex()
+        self._insists = insists
+        self.keeping = JobKeeping(services, records, files, insists=insists)
         self.on_admitted: Callable[[Job], Awaitable[None]] = _nothing
-        self.on_end: Callable[[Job], Awaitable[None]] = _nothing
-        self._changed: set[str] = set()
+        self.on_doubt: Callable[[Job], Awaitable[None]] = _nothing
+        self.on_left: Callable[[Sequence[tuple[Job, Unfinished]]], Awaitable[None]] = _nothing
 
     # What clients ask
 
-    def join(self, asked: Asked) -> Job | None:
-        """The job that a request joins; None if it is to be begun. One that has ended unknown tells so, once.
+    async def join(self, asked: Asked, request_id: str) -> Job | None:
+        """The job that a request joins, and is to be ``left``; None if it is to be begun. One that has ended unknown
+        tells so, once.
 
         Raises ``idempotency_key_reused``.
         """
-        if not asked.marks:
-            return None
-        settings = self._services.snapshot
-        mine = self._of_key.get(asked.key, {})
-        marks = asked.marks
-        names = (asked.fingerprint,) if marks.idempotency is None else (marks.idempotency,)
-        jobs = [job for name in names for job in mine.get(name, ())]
-        join_ns, keep_ns = int(settings.jobs_join * _NS), int(settings.jobs_keep * _NS)
-        return job_to_join(
-            jobs, asked.fingerprint, marks, self._services.clock.wall_ns(), join_ns=join_ns, keep_ns=keep_ns
-        )
+        return self._to_join(asked)
 
-    def begin(self, asked: Asked, request_id: str, host: str | None, *, stream: bool, order: bytes = b"{}") -> Job:
-        """A new job, for which an exchange is to be run. ``request_id``, ``host``: of the request that begins it.
-
-        Between ``join`` and this nothing may be awaited, or two re-sends that come at once would both buy.
+    async def begin(
+        self, asked: Asked, request_id: str, host: str | None, *, stream: bool, order: bytes = b"{}"
+    ) -> tuple[Job, bool]:
+        """A new job, for which an exchange is to be run; or one that the request joins after all, as an equal one has
+        come meanwhile, and True. ``request_id``, ``host``: of the request that begins it.
         """
+        if (found := self._to_join(asked)) is not None:
+            return found, True
+        job = self._new(asked, request_id, host, stream=stream, order=order)
+        self._index.add(job)
+        return job, False
+
+    def _to_join(self, asked: Asked) -> Job | None:
+        """Between this and the index nothing may be awaited, or two re-sends that come at once would both buy."""
+        marks, settings = asked.marks, self._services.snapshot
+        if not marks:
+            return None
+        jobs = self._index.like(asked.key, asked.fingerprint, marks)
+        join_ns, keep_ns = int(settings.jobs_join * _NS), int(settings.jobs_keep * _NS)
+        now_ns = self._services.clock.wall_ns()
+        return job_to_join(jobs, asked.fingerprint, marks, now_ns, join_ns=join_ns, keep_ns=keep_ns)
+
+    def _new(self, asked: Asked, request_id: str, host: str | None, *, stream: bool, order: bytes) -> Job:
         client = JobClient(request_id, asyncio.get_running_loop(), host=host)
         client.follows = stream
-        job = Job(
+        return Job(
             id=new_job_id(),
             key=asked.key,
             team=asked.team,
@@ -95,8 +102,6 @@ class Jobs:
             client=client,
             write=self._admitted,
         )
-        self._remember(job)
-        return job
 
     def run(
         self,
@@ -113,19 +118,43 @@ class Jobs:
         job.running = self._services.tasks.spawn(self._run(job, exchange, holding, work or exchange.run()), "job")
         job.client.on_end(lambda: self._answered(job))
 
-    def find(self, key: str, id: str) -> Job | None:
+    async def find(self, key: str, id: str) -> Job | None:
         """The key's job of that id, if it is known."""
-        job = self._known.get(id)
+        job = self._index.get(id)
         return job if job is not None and job.key == key else None
 
     def of_key(self, key: str) -> list[Job]:
-        """The key's jobs that are known, the newest first."""
-        return sorted((job for job in self._known.values() if job.key == key), key=lambda job: -job.created_ns)
+        """The key's jobs that are known here, the newest first."""
+        return self._index.of_key(key)
+
+    async def page(self, key: str, limit: int, after: str | None) -> list[Job]:
+        """At most ``limit`` of the key's jobs that were let in, the newest first, behind the one called ``after``."""
+        jobs = [job for job in self._index.of_key(key) if job.exchange]
+        place = next((place + 1 for place, job in enumerate(jobs) if job.id == after), 0)
+        return jobs[place : place + limit]
+
+    def left(self, job: Job, request_id: str, *, answered: bool) -> None:
+        """A request that joined it waits no longer."""
+
+    async def refreshed(self, job: Job) -> None:
+        """Return once it is known here how it stands elsewhere."""
+
+    async def cancel(self, job: Job) -> bool:
+        """Cancel the job if nothing was sent for it yet; else forget it, and False. Raises as ``forget`` does."""
+        if job.cancellable:
+            job.give_up()
+            return True
+        await self.forget(job)
+        return False
+
+    async def reclaim(self, job: Job) -> bool:
+        """Whether this gateway may run a job of unknown outcome again."""
+        return True
 
     @property
     def running(self) -> int:
         """Jobs that have not ended."""
-        return len(self._running)
+        return len(self._index.running)
 
     async def answer(self, job: Job) -> Ending:
         """How a job that has ended was answered; of a stream, the body is what a client gets that comes late.
@@ -135,7 +164,7 @@ class Jobs:
         if job.client is not None and (ending := job.client.ending) is not None:
             if not job.stream or ending.error is not None:
                 return ending
-            return Ending(ending.status, ending.headers, _lasting(job))
+            return Ending(ending.status, ending.headers, lasting(job))
         if job.error is not None:
             return Ending(job.error.status, (), None, job.error)
         try:
@@ -146,16 +175,21 @@ class Jobs:
             raise answer_gone()
         return Ending(result.status, headers_of(result), await self._files.read(result))
 
+    async def ask_after(self, job: Job) -> None:
+        """A client asks of a job. One of unknown outcome runs again if an upstream knows of its task after all."""
+        if job.state == "unknown":
+            await self.on_doubt(job)
+
     def tell_unknown(self, job: Job) -> None:
         """Its client is told that what became of it is not known: a further re-send may buy."""
         if not job.told:
             job.told = True
-            self._write_soon(job)
+            self.keeping.soon(job)
 
     def changed(self, job: Job) -> None:
         """What the store has of it is to be written anew."""
         if job.exchange:
-            self._write_soon(job)
+            self.keeping.soon(job)
 
     async def forget(self, job: Job) -> None:
         """Forget a job, its answer included; one that is under way goes on, and none hears of it any more.
@@ -163,10 +197,9 @@ class Jobs:
         Raises errors.ledger_unavailable().
         """
         job.forgotten = True
-        if (writing := self._writing.get(job.id)) is not None:
-            await asyncio.wait({writing})
+        await self.keeping.settled(job)
         place = await self._records.forget(job.key, job.id)
-        self._drop(job)
+        self._index.drop(job)
         await self._files.remove([] if place is None else [place])
 
     # Its life
@@ -177,24 +210,43 @@ class Jobs:
         Raises StoreError.
         """
         for stored in await self._records.since(self._kept_since()):
-            self._remember(taken_up(stored))
+            self._index.add(taken_up(stored))
         unfinished = await self._records.unfinished()
-        return [(self._known[one.job.id], one) for one in unfinished if one.job.id in self._known]
+        found = [(self._index.get(one.job.id), one) for one in unfinished]
+        return [(job, one) for job, one in found if job is not None]
 
     async def is_answered(self, job: Job) -> bool:
         """Whether the store has an answer to it, though it has not ended. Raises StoreError."""
         return await self._records.result(job.id) is not None
 
+    async def traces(self, exchanges: Sequence[str]) -> Sequence[Traces]:
+        """What the books know of each of these exchanges. Raises StoreError."""
+        return await self._records.traces(exchanges)
+
     def stand_in(self, job: Job, host: str | None) -> JobClient:
-        """Make one for the clients of a job that is taken up."""
+        """Make one for the clients of a job that is taken up, unless some wait for it already."""
+        if job.client is not None and job.client.ending is None:
+            return job.client
         job.client = JobClient(job.request_id, asyncio.get_running_loop(), host=host)
         return job.client
 
+    def runs_again(self, job: Job, *, elsewhere: bool = False) -> None:
+        """It is under way again, after a restart or where it was taken for unknown."""
+        if job.over:
+            job.finished, job.error, job.ended_ns, job.announced = asyncio.Event(), None, None, False
+        job.become("running")
+        if not elsewhere:
+            self._index.running.add(job.id)
+            self._services.metrics.job("resumed")
+
     def resolved(self, exchange: str, charged: int) -> None:
         """An exchange of unknown outcome turned out to be charged so much, in nano-dollars."""
-        for job in [one for one in self._known.values() if one.exchange == exchange]:
-            job.cost = format_usd(charged)
-            self._write_soon(job)
+        for job in self._index.of_exchange(exchange):
+            if exchange == job.exchange:
+                job.cost = format_usd(charged)
+                self.keeping.soon(job)
+            else:
+                job.pieces[exchange] = charged
 
     async def watch(self) -> None:
         """Let go of what is kept no longer, every now and then; for ever."""
@@ -210,8 +262,8 @@ class Jobs:
     async def sweep(self) -> None:
         """Forget what is kept no longer."""
         before = self._kept_since()
-        for job in [job for job in self._known.values() if job.ended_ns is not None and job.ended_ns < before]:
-            self._drop(job)
+        for job in [job for job in self._index if job.ended_ns is not None and job.ended_ns < before]:
+            self._index.drop(job)
         try:
             await self._files.remove(await self._records.sweep(before))
         except (GatewayError, OSError) as error:
@@ -224,8 +276,10 @@ class Jobs:
 
     async def written(self) -> None:
         """Return once what waits is written, or could not be."""
-        while self._writing:
-            await asyncio.wait({*self._writing.values()})
+        await self.keeping.written()
+
+    async def hand_over(self) -> None:
+        """This gateway ends: what is under way is left to the next that comes. Never raises."""
 
     def end(self, job: Job, ending: Ending, *, purchased: bool, unknown: bool = False) -> None:
         """A job that was taken up has ended like this. ``unknown``: it cannot be known what became of it."""
@@ -235,7 +289,7 @@ class Jobs:
         self._is_over(job)
         if job.client is not None:
             job.client.end(ending)
-        self._write_soon(job)
+        self.keeping.soon(job)
 
     async def _run(
         self,
@@ -253,13 +307,13 @@ class Jobs:
     async def _admitted(self, job: Job, record: ExchangeRecord) -> None:
         job.exchange, job.expected = record.id, record.expected
         job.become("running")
-        await self._records.keep(job.stored(None))
+        await self.keeping.now(job)
         await self.on_admitted(job)
 
     def _answered(self, job: Job) -> None:
         """Its clients are answered; a task may still be followed."""
         if not job.over:
-            self._write_soon(job)
+            self.keeping.soon(job)
 
     def _ended(self, job: Job, exchange: Exchange) -> None:
         client, record = job.client, exchange.account.record
@@ -268,17 +322,19 @@ class Jobs:
         ending = client.ending
         if ending is None:  # it was given up, or a mistake of ours
             ending = Ending(STATUS_CLIENT_GONE, error=None)
-        job.sent = None
+        job.sent = job.stop = None
         error, job.cost = ending.error, _told_cost(ending) or record.cost
-        if error is not None:  # it is kept for long: what it refers to is not
-            error.__context__ = error.with_traceback(None).__cause__ = None
-        cut = error is not None and error.code == "server_shutting_down"
-        if cut and any(attempt.task_id for attempt in record.attempts):
+        for one in (error, job.trouble):
+            if one is not None:  # it is kept for long: what it refers to is not
+                one.__context__ = one.with_traceback(None).__cause__ = None
+        trouble = error or job.trouble
+        cut = trouble is not None and trouble.code == "server_shutting_down"
+        if cut and (job.pieces or any(attempt.task_id for attempt in record.attempts)):
             job.owner_left = True
-            self._write_soon(job)  # it goes on after the restart
+            self.keeping.soon(job)  # it goes on after the restart
             client.end(ending)
             return
-        completed = error is None and client.ending is not None
+        completed = trouble is None and client.ending is not None
         spent = record.state == "settled" and (record.charged > 0 or record.upstream_cost > 0)
         unknown = record.state == "unknown" and exchange.sent and not completed
         gone = job.state == "cancelled" or client.ending is None
@@ -287,100 +343,20 @@ class Jobs:
         job.ended_ns = self._services.clock.wall_ns()
         self._is_over(job)
         client.end(ending)
-        if job.exchange:
-            self._write_soon(job)
+        if job.exchange or self._insists:
+            self.keeping.soon(job)
         else:  # it was never let in: there is nothing to join
-            self._drop(job)
-
-    # The store
-
-    def _write_soon(self, job: Job) -> None:
-        self._changed.add(job.id)
-        if job.id not in self._writing:
-            self._writing[job.id] = self._services.tasks.spawn(self._write(job), "job-kept")
-
-    async def _write(self, job: Job) -> None:
-        try:
-            while job.id in self._changed:
-                self._changed.discard(job.id)
-                if job.forgotten:
-                    await self._announce(job)
-                    return
-                result = await self._result(job)
-                error = None if job.error is None else error_json(job.error)
-                await self._records.keep(job.stored(error), result)
-                await self._announce(job)
-                if job.over and job.id not in self._changed:
-                    job.client = None if result is not None or job.error is not None else job.client
-        except (GatewayError, OSError) as trouble:
-            self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
-        finally:
-            self._writing.pop(job.id, None)
-
-    async def _announce(self, job: Job) -> None:
-        if job.over and not job.announced:
-            job.announced = True
-            await self.on_end(job)
-
-    async def _result(self, job: Job) -> StoredResult | None:
-        """The answer as it is kept; None if there is none, or it is kept already."""
-        client = job.client
-        ending = None if client is None else client.ending
-        if ending is None or ending.error is not None or job.state == "cancelled":
-            return None
-        try:
-            body = _lasting(job) if job.stream else ending.body
-        except PiecesGone:
-            return None
-        return await self._files.keep(job.id, ending.status, ending.headers, body or b"")
-
-    # The index
-
-    def _remember(self, job: Job) -> None:
-        self._known[job.id] = job
-        if not job.over:
-            self._running.add(job.id)
-        mine = self._of_key.setdefault(job.key, {})
-        for name in _names(job):
-            mine.setdefault(name, []).append(job)
-        if len(self._known) > MOST_KNOWN:
-            oldest = next((one for one in self._known.values() if one.over), None)
-            if oldest is not None:
-                self._drop(oldest)
+            self._index.drop(job)
 
     def _is_over(self, job: Job) -> None:
         """It has ended: count it."""
-        self._running.discard(job.id)
-        if job.state in ("completed", "failed", "unknown", "cancelled"):
+        self._index.running.discard(job.id)
+        if job.state != "reserved" and job.state != "running":
             self._services.metrics.job(job.state)
 
-    def _drop(self, job: Job) -> None:
-        self._running.discard(job.id)
-        if self._known.pop(job.id, None) is None:
-            return
-        mine = self._of_key[job.key]
-        for name in _names(job):
-            jobs = mine[name]
-            jobs.remove(job)
-            if not jobs:
-                del mine[name]
-        if not mine:
-            del self._of_key[job.key]
 
-
-async def _nothing(_: Job) -> None:
+async def _nothing(_: object) -> None:
     """None wants to know."""
-
-
-def _names(job: Job) -> Iterable[bytes]:
-    """What it is found by: its fingerprint, and its Idempotency-Key's digest."""
-    return (job.fingerprint,) if job.idempotency is None else (job.fingerprint, job.idempotency)
-
-
-def _lasting(job: Job) -> bytes:
-    """Of a stream that is over, what a client gets that comes late. Raises PiecesGone."""
-    assert job.client is not None
-    return b"".join(lasting_pieces(job.client.pieces.kept(), pictures=job.route.startswith(_IMAGES)))
 
 
 def _told_cost(ending: Ending) -> str | None:

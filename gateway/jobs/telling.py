@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
 import orjson
 
-from gateway.core.errors import ClientError, GatewayError
+from gateway.core.errors import ClientError, GatewayError, StoreError
 from gateway.core.headers import Headers
 from gateway.core.jobs.job_state import JobState
 from gateway.core.pricing.calendar import iso_time
@@ -33,6 +35,9 @@ JOBS_PATH = "/v1/jobs"
 
 ACCEPTED = 202
 
+OVERDUE_EVERY = 60.0
+"""Seconds between two looks for messages that none has told."""
+
 _DATA = b"data: "
 _NS = 1_000_000_000
 
@@ -44,14 +49,14 @@ class JobTelling:
         self._jobs = jobs
         self._clock = clock
         self.deliveries = deliveries
-        jobs.on_admitted, jobs.on_end = self._admitted, self._ended
+        jobs.on_admitted, jobs.keeping.on_end = self._admitted, self._ended
 
     async def facts(self, job: Job, *, result: bool = True) -> JobFacts:
         """What a client is told of a job now. ``result``: with its answer; an error says that it cannot be had."""
         status, error, body = _status(job), job.error, None
         if job.state == "unknown" and error is None:
             error = outcome_unknown()
-        if result and status == "completed":
+        if result and (status == "completed" or (status == "failed" and error is None)):
             try:
                 body = _document(job, (await self._jobs.answer(job)).body)
             except GatewayError as gone:
@@ -81,8 +86,9 @@ class JobTelling:
         if webhook in job.webhooks:
             return
         job.webhooks.add(webhook)
-        if job.exchange:
+        if job.exchange or job.foreign:
             await self.deliveries.expect(webhook, job.id, job.key)
+            await self._jobs.refreshed(job)
         if job.over:
             await self._ended(job)
 
@@ -92,7 +98,7 @@ class JobTelling:
         Raises StoreError.
         """
         for delivery in await self.deliveries.expected():
-            job = self._jobs.find(delivery.key, delivery.job)
+            job = await self._jobs.find(delivery.key, delivery.job)
             if job is None:
                 await self.deliveries.forgotten(delivery)
                 continue
@@ -100,12 +106,19 @@ class JobTelling:
             if job.over:
                 await self._ended(job)
 
+    async def watch(self) -> None:
+        """Tell of jobs that ended at gateways which could not tell of it any more; for ever."""
+        while True:
+            await asyncio.sleep(OVERDUE_EVERY)
+            with suppress(GatewayError, StoreError):
+                await self.restore()
+
     async def _admitted(self, job: Job) -> None:
         for webhook in sorted(job.webhooks):
             await self.deliveries.expect(webhook, job.id, job.key)
 
     async def _ended(self, job: Job) -> None:
-        if not job.webhooks:
+        if not job.webhooks and not await self.deliveries.awaited(job.id):
             return
         facts = await self.facts(job)
         message = job_message(facts, iso_time(self._clock.wall_ns(), UTC))

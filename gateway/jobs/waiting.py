@@ -85,8 +85,12 @@ class Waiting:
         not its own.
         """
         if len(job.waiters) >= MOST_WAITERS:
+            if joined:
+                self.jobs.left(job, request.id, answered=False)
             raise gateway_overloaded()
         request.counted = True
+        if joined:
+            await self.jobs.ask_after(job)
         turn = _Turn(self._services, self, request, client, job, key, joined=joined, patience=wishes.patience)
         waiter = Waiter(joined)
         job.enter(waiter)
@@ -101,6 +105,7 @@ class Waiting:
             job.leave(waiter, answered=turn.answered, again=turn.again)
             self.jobs.changed(job)
             if joined:
+                self.jobs.left(job, request.id, answered=turn.answered)
                 turn.told()
             else:
                 request.error = job.refusal

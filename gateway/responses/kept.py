@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any, Protocol
 
 import orjson
 
 from gateway.core.errors import ClientError, GatewayError, StoreError, ledger_unavailable, shorten
 from gateway.core.in_force import InForce
+from gateway.responses.shared import LATE, SharedResponses
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.response_records import MAX_CHAIN, HistoryTooLong, ResponseRecords, StoredResponse
 from gateway.telemetry.log import Log
+from gateway.wire.responses.answer import as_stored
+from gateway.wire.responses.presenter import last_event_of
 
 SWEEP_EVERY = 600.0
 """Seconds between two looks for answers that are too old, at most."""
@@ -26,6 +30,7 @@ _SWEEPS = 10
 """Looks in the time that an answer is kept."""
 
 _NS = 1_000_000_000
+_EVENT_END = b"\n\n"
 
 
 class KeepSettings(Protocol):
@@ -38,7 +43,9 @@ class KeepSettings(Protocol):
 
 
 class KeptResponses:
-    """``records``: the store's. ``in_force``: how long they are kept, and how much of them."""
+    """``records``: the store's. ``in_force``: how long they are kept, and how much of them. ``fleet``: what other
+    gateways make of them; None for a gateway that has the store alone.
+    """
 
     def __init__(
         self,
@@ -47,7 +54,9 @@ class KeptResponses:
         log: Log,
         tasks: TrackedTasks,
         in_force: InForce[KeepSettings],
+        fleet: SharedResponses | None = None,
     ) -> None:
+        self.fleet = fleet
         self._records = records
         self._clock = clock
         self._log = log
@@ -56,6 +65,8 @@ class KeptResponses:
         self._waiting: dict[str, StoredResponse] = {}
         self._writing: asyncio.Task[None] | None = None
         self._held = 0
+        self.under_way: set[str] = set()
+        """Those that an earlier process began and that are brought to their end here."""
 
     def keep(self, record: StoredResponse) -> None:
         """Keep an answer, or a newer state of it. Never blocks, never raises."""
@@ -65,12 +76,21 @@ class KeptResponses:
 
     async def find(self, key: str, id: str) -> StoredResponse:
         """The key's answer of that id. Raises ClientError 404, 503 if the store cannot be read."""
-        record = self._waiting.get(id)
-        if record is None:
-            record = await self._read(self._records.find(key, id))
+        for pause in self._pauses:
+            await asyncio.sleep(pause)
+            record = self._waiting.get(id)
+            if record is None:
+                record = await self._read(self._records.find(key, id))
+            if record is not None:
+                break
         if record is None or record.key != key:
             raise response_not_found()
         return record
+
+    @property
+    def _pauses(self) -> tuple[float, ...]:
+        """Seconds before each look for what is not there."""
+        return (0.0,) if self.fleet is None else (0.0, *LATE)
 
     async def before(self, key: str, id: str, most: int) -> list[StoredResponse]:
         """The key's answer of that id behind all that it goes on from, the oldest first.
@@ -78,6 +98,14 @@ class KeptResponses:
         Raises ClientError 404 ``previous_response_not_found`` if it, or one of those, is not there; HistoryTooLong if
         they have more than ``most`` bytes.
         """
+        for pause in self._pauses[:-1]:
+            try:
+                return await self._before(key, id, most)
+            except ClientError:
+                await asyncio.sleep(pause or LATE[0])
+        return await self._before(key, id, most)
+
+    async def _before(self, key: str, id: str, most: int) -> list[StoredResponse]:
         newest: list[StoredResponse] = []
         missing: str | None = id
         while missing is not None and (record := self._waiting.get(missing)) is not None and len(newest) < MAX_CHAIN:
@@ -102,6 +130,16 @@ class KeptResponses:
         stored = await self._read(self._records.with_items(key, sorted(wanted)))
         waiting = [one for one in self._waiting.values() if one.key == key and not wanted.isdisjoint(one.items)]
         return await off_loop(_items_in, [*stored, *waiting], wanted)
+
+    async def end(self, key: str, response: Mapping[str, Any]) -> None:
+        """A response that is kept as under way has ended like this. Raises as ``find`` does."""
+        record = await self.find(key, response["id"])
+        made = (item["id"] for item in response["output"])
+        events = record.events
+        if events:
+            events += last_event_of(response, events.count(_EVENT_END))
+        answer, items = await off_loop(as_stored, response), tuple(dict.fromkeys((*record.items, *made)))
+        self.keep(replace(record, answer=answer, events=events, items=items))
 
     async def forget(self, key: str, id: str) -> None:
         """Forget the key's answer of that id. Raises ClientError 404, 503 if the store cannot be written."""
@@ -149,6 +187,8 @@ class KeptResponses:
     async def _sweep(self) -> None:
         settings = self._in_force.snapshot
         keep, most = settings.responses_keep, settings.responses_keep_max
+        if self.fleet is not None and not await self.fleet.leases.hold("responses-age-out", 3 * SWEEP_EVERY):
+            return
         try:
             removed = await self._records.sweep(self._clock.wall_ns() - int(keep * _NS), most)
             self._held = await self._records.held()  # what was written anew had been counted again

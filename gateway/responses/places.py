@@ -13,6 +13,7 @@ from gateway.core.in_force import InForce
 from gateway.responses.kept import SWEEP_EVERY, KeepSettings
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
+from gateway.stores.fleet_records import Leases
 from gateway.stores.response_records import KeptPlace, Place, ResponsePlaceRecords
 from gateway.telemetry.log import Log
 
@@ -28,7 +29,9 @@ _NS = 1_000_000_000
 
 
 class ResponsePlaces:
-    """``records``: the store's. ``in_force``: how long they are kept."""
+    """``records``: the store's. ``in_force``: how long they are kept. ``leases``: of several gateways, which of them
+    lets go of what is old; None for one that has the store alone.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,9 @@ class ResponsePlaces:
         log: Log,
         tasks: TrackedTasks,
         in_force: InForce[KeepSettings],
+        leases: Leases | None = None,
     ) -> None:
+        self._leases = leases
         self._records = records
         self._clock = clock
         self._log = log
@@ -82,7 +87,8 @@ class ResponsePlaces:
         while True:
             keep = self._in_force.snapshot.responses_keep
             try:
-                await self._records.sweep(self._clock.wall_ns() - int(keep * _NS), MOST_PLACES)
+                if self._leases is None or await self._leases.hold("response-places-age-out", 3 * SWEEP_EVERY):
+                    await self._records.sweep(self._clock.wall_ns() - int(keep * _NS), MOST_PLACES)
             except (GatewayError, StoreError) as error:
                 self._log.error("responses_not_aged_out", message=str(error))
             await asyncio.sleep(max(1.0, min(SWEEP_EVERY, keep / 10)))

@@ -13,6 +13,7 @@
     ├── deliveries     DeliveryRecords: what webhooks are told of jobs, until they were told and after
     ├── durations      DurationRecords: what was learned of how long orders take
     └── gateways       GatewayRecords: the gateways that share the store, until they left or were taken over
+    FleetRecords       what gateways that share one know of one another's work (``Store.fleet``)
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -27,8 +28,10 @@ from typing import Protocol
 
 from gateway.core.types import Budget
 from gateway.stores.alert_records import AlertRecords
+from gateway.stores.budget_records import BudgetRecords
 from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.duration_records import DurationRecords
+from gateway.stores.fleet_records import FleetRecords
 from gateway.stores.gateway_records import GatewayRecords
 from gateway.stores.job_records import JobRecords
 from gateway.stores.key_records import KeyReader as KeyReader
@@ -50,7 +53,13 @@ from gateway.stores.response_records import ResponsePlaceRecords, ResponseRecord
 
 
 class Ledger(Protocol):
-    """Append-only books. Writing is group-committed by one writer."""
+    """Append-only books. Writing is group-committed by one writer.
+
+    ``budgets``: the budgets that it counts for several gateways; None if one gateway has the store to itself.
+    """
+
+    @property
+    def budgets(self) -> BudgetRecords | None: ...
 
     @property
     def pending(self) -> int:
@@ -58,7 +67,9 @@ class Ledger(Protocol):
         ...
 
     async def reserve(self, intent: ExchangeRecord) -> None:
-        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be."""
+        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be, ClaimRefused if one
+        of the ``budgets`` has no room for what it claims.
+        """
         ...
 
     def settle(self, settlement: ExchangeRecord) -> None:
@@ -293,6 +304,11 @@ class Store(Protocol):
 
     @property
     def durations(self) -> DurationRecords: ...
+
+    @property
+    def fleet(self) -> FleetRecords | None:
+        """What several gateways that share the store know of one another's work; None where it is one's alone."""
+        ...
 
     @property
     def gateways(self) -> GatewayRecords: ...

@@ -71,6 +71,14 @@ class Unfinished:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What the books know of an exchange: the ``tasks`` that were made for it, and its ``state``, as in Unfinished."""
+
+    tasks: tuple[TaskRecord, ...]
+    state: str
+
+
 class JobRecords(Protocol):
     """Jobs, each of the virtual key that it was made for.
 
@@ -87,6 +95,10 @@ class JobRecords(Protocol):
 
     async def unfinished(self) -> Sequence[Unfinished]:
         """Those that have not ended, the oldest first."""
+        ...
+
+    async def traces(self, exchanges: Sequence[str]) -> Sequence[Traces]:
+        """What the books know of each of these exchanges, in their order."""
         ...
 
     async def find(self, key: str, id: str) -> StoredJob | None:

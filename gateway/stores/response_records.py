@@ -26,6 +26,7 @@ class StoredResponse:
     ``answer``: the response object. ``input``: the JSON array of its own input's items, each with an id.
     ``events``: of one that was made in the background, the events of its stream; else empty.
     ``items``: the ids of its items, of input and output.
+    ``gateway``: the one that wrote it last, where several share the store; as far as it is known.
     """
 
     id: str
@@ -36,6 +37,7 @@ class StoredResponse:
     input: bytes
     events: bytes = b""
     items: tuple[str, ...] = ()
+    gateway: str = ""
 
     @property
     def size(self) -> int:

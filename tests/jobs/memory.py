@@ -12,7 +12,7 @@ from gateway.jobs.deliveries import Deliveries
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
-from gateway.stores.job_records import StoredJob, StoredResult, Unfinished
+from gateway.stores.job_records import StoredJob, StoredResult, Traces, Unfinished
 
 
 class MemoryRecords:
@@ -32,6 +32,9 @@ class MemoryRecords:
 
     async def unfinished(self) -> Sequence[Unfinished]:
         return [Unfinished(job, (), "") for job in self.jobs.values() if job.ended_ns is None]
+
+    async def traces(self, exchanges: Sequence[str]) -> Sequence[Traces]:
+        return [Traces((), "") for _ in exchanges]
 
     async def find(self, key: str, id: str) -> StoredJob | None:
         job = self.jobs.get(id)

@@ -2,7 +2,7 @@
 
 reserved ──► running ──► completed   its answer is there
    │            ├──────► failed      it ended with an error
-   │            ├──────► unknown     it cannot be known what became of it
+   │            ├──────► unknown     it cannot be known what became of it; runs again if its task is found after all
    └────────────┴──────► cancelled   it was given up before anything was bought
 """
 
@@ -18,15 +18,18 @@ AFTER: Mapping[JobState, frozenset[JobState]] = {
     "running": frozenset({"completed", "failed", "unknown", "cancelled"}),
     "completed": frozenset(),
     "failed": frozenset(),
-    "unknown": frozenset(),
+    "unknown": frozenset({"running"}),
     "cancelled": frozenset(),
 }
 """What may follow on each state. A job may end before it is seen to run."""
 
+OVER: frozenset[JobState] = frozenset({"completed", "failed", "unknown", "cancelled"})
+"""The states of a job that has ended."""
+
 
 def is_over(state: JobState) -> bool:
     """Whether a job in this state has ended."""
-    return not AFTER[state]
+    return state in OVER
 
 
 def end_state(*, completed: bool, unknown: bool, bought: bool, gone: bool) -> JobState:

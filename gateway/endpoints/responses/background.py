@@ -6,8 +6,9 @@ One runs until it ends, is cancelled or the gateway stops; what ran when the gat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.core.errors import GatewayError, invalid_request
@@ -21,6 +22,8 @@ from gateway.exchange.client import Client
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, Pieces, PiecesGone, StandInClient
+from gateway.jobs.job import Job, JobClient
+from gateway.jobs.job_errors import job_cancelled
 from gateway.server.client import STREAM
 from gateway.server.client import Client as HttpClient
 from gateway.server.request import STATUS_CLIENT_GONE, Request
@@ -40,12 +43,14 @@ class Listener(StandInClient):
     """The client of an exchange in the background. Each of its pieces is an event, whose place is its number.
 
     ``begun``: set once an upstream is asked; what is refused before is told to the client that asks for it.
+    ``goes_on``: whether the response is brought to its end after the next start, if the gateway is stopped.
     """
 
     def __init__(self, request_id: str, loop: asyncio.AbstractEventLoop, form: ResponsesErrors) -> None:
         super().__init__(request_id, loop, divide=events_in)
         self._form = form
         self.begun = asyncio.Event()
+        self.goes_on: Callable[[], bool] = lambda: False
 
     @property
     def refused(self) -> GatewayError | None:
@@ -56,7 +61,8 @@ class Listener(StandInClient):
         await self.fail(error, headers)
 
     async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
-        if self.begun.is_set():
+        stopped = error.code == "server_shutting_down" and self.goes_on()
+        if self.begun.is_set() and not stopped:
             self.add(self._form.last_event(error))
         await super().fail(error, headers)
 
@@ -66,7 +72,7 @@ class Following:
     """What is to be done once the chat of a response has ended. ``leg``: makes the client of the chat's exchange."""
 
     leg: Callable[[Client], Leg]
-    follow: Callable[[Leg, Client], Awaitable[None]]
+    follow: Callable[[Leg, Client, Job | None], Awaitable[None]]
 
 
 class Run:
@@ -79,6 +85,7 @@ class Run:
         self.key = key
         self.answering = answering
         self.listener = listener
+        self.on_begun: Callable[[], None] = lambda: None
         self._cancelled: dict[str, Any] | None = None
         self.queued, first = queued_events(answering.facts)
         listener.add(first)
@@ -112,6 +119,11 @@ class Run:
         self.listener.end(Ending(STATUS_CLIENT_GONE))
         return response
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was ended early."""
+        return self._cancelled is not None
+
     def forget(self) -> None:
         """None can ask for it any more."""
         self.cancel()
@@ -125,10 +137,22 @@ class Run:
         if not self.listener.begun.is_set():
             self.listener.begun.set()
             self.answering.keep(self.queued)
+            self.on_begun()
 
     def _kept_events(self) -> bytes:
         """All events, to be kept; none if they are more than are kept here."""
         return b"" if self.events.first else b"".join(self.events.kept())
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What is asked for by a response in the background. ``asked``: the model as its client named it."""
+
+    answering: Answering
+    operation: TranslatedOperation
+    route: Route
+    key: VirtualKey
+    following: Following | None = None
 
 
 class Background:
@@ -138,28 +162,13 @@ class Background:
         self._services = services
         self._running = running
 
-    async def answer(
-        self,
-        request: Request,
-        client: HttpClient,
-        answering: Answering,
-        operation: TranslatedOperation,
-        route: Route,
-        key: VirtualKey,
-        following: Following | None = None,
-    ) -> None:
+    async def answer(self, request: Request, client: HttpClient, asking: Asking) -> None:
         """Set one going, and tell the client of it: that it is queued, or its events as they come; or with which error
         it was not let in.
         """
-        form = ResponsesErrors()
-        form.failed = operation.failed
-        listener = Listener(client.request_id, client.loop, form)
-        run = Run(key.name, answering, listener)
-        asked = answering.facts.model
-        leg = None if following is None else following.leg(listener)
-        exchange = Exchange(self._services, operation, route, key, leg or listener, sdk_retry=False, asked=asked)
-        tasks = self._services.tasks
-        running = tasks.spawn(self._run(answering.facts.id, exchange, run, leg, following), "background")
+        run, exchange, work = self._prepared(client.request_id, client.loop, asking, None)
+        listener, tasks = run.listener, self._services.tasks
+        running = tasks.spawn(work, "background")
         waiting = tasks.spawn(listener.begun.wait(), "background-begun")
         await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -167,23 +176,85 @@ class Background:
             request.error = exchange.refusal
             await client.error(listener.refused)
             return
-        notes = note_headers(answering.remarks())
-        if answering.listened_to:
+        notes = note_headers(asking.answering.remarks())
+        if asking.answering.listened_to:
             await tell(client, run.events, 0, notes)
         else:
             await client.respond(200, notes, as_stored(run.queued))
 
-    async def _run(self, id: str, exchange: Exchange, run: Run, leg: Leg | None, following: Following | None) -> None:
+    def in_a_job(self, job: Job, asking: Asking) -> tuple[Exchange, Coroutine[Any, Any, None]]:
+        """The exchange of one that is made in a job, and what runs all of it. The job's clients are answered as soon as
+        an upstream is asked, or as the events come.
+        """
+        assert job.client is not None
+        client = job.client
+        run, exchange, work = self._prepared(job.request_id, client.loop, asking, job)
+        run.on_begun = partial(_answer, run, client)
+        attempts = exchange.account.record.attempts
+        run.listener.goes_on = lambda: bool(job.pieces) or any(attempt.task_id for attempt in attempts)
+        job.detached, job.stop = True, run.cancel
+        return exchange, self._to_its_end(job, run, work)
+
+    async def _to_its_end(self, job: Job, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        assert job.client is not None
+        try:
+            await work
+        finally:
+            ending = run.listener.ending
+            job.trouble = job_cancelled() if run.cancelled else None if ending is None else ending.error
+            if ending is not None and ending.error is not None and not run.listener.begun.is_set():
+                job.client.end(Ending(ending.status, ending.headers, None, ending.error))
+
+    def _prepared(
+        self, request_id: str, loop: asyncio.AbstractEventLoop, asking: Asking, job: Job | None
+    ) -> tuple[Run, Exchange, Coroutine[Any, Any, None]]:
+        answering, following = asking.answering, asking.following
+        form = ResponsesErrors()
+        form.failed = asking.operation.failed
+        listener = Listener(request_id, loop, form)
+        run = Run(asking.key.name, answering, listener)
+        leg = None if following is None else following.leg(listener)
+        exchange = Exchange(
+            self._services,
+            asking.operation,
+            asking.route,
+            asking.key,
+            leg or listener,
+            sdk_retry=False,
+            asked=answering.facts.model,
+            job=job,
+        )
+        return run, exchange, self._run(answering.facts.id, exchange, run, leg, following, job)
+
+    async def _run(
+        self, id: str, exchange: Exchange, run: Run, leg: Leg | None, following: Following | None, job: Job | None
+    ) -> None:
         self._running.add(id, run)
         keeping = self._services.tasks.spawn(_keep_again(run), "background-kept")
         try:
             await exchange.run()
             if leg is not None and following is not None:
-                await following.follow(leg, run.listener)
+                await following.follow(leg, run.listener, job)
         finally:
             keeping.cancel()
             self._running.remove(id)
             run.end()
+
+
+def _answer(run: Run, client: JobClient) -> None:
+    """Tell a job's clients that the response is queued, or its events from now on."""
+    notes = note_headers(run.answering.remarks())
+    if run.answering.listened_to:
+        client.hold(stream=True, heartbeat=0.0, headers=lambda: notes)
+
+        def over() -> None:
+            ending = run.listener.ending
+            cut = ending is not None and ending.error is not None and run.listener.goes_on()
+            client.end(ending if cut and ending is not None else Ending(200, notes))
+
+        run.events.subscribe(client.add, over, start=0)
+    else:
+        client.end(Ending(200, notes, as_stored(run.queued)))
 
 
 async def _keep_again(run: Run) -> None:

@@ -13,7 +13,7 @@ from gateway.endpoints.admission import is_sdk_retry, marks_of
 from gateway.endpoints.job_wishes import wishes_of
 from gateway.endpoints.paid_chats import NO_ORDER, is_paid
 from gateway.endpoints.preference import preferred
-from gateway.endpoints.responses.background import Background, Following
+from gateway.endpoints.responses.background import Asking, Background, Following
 from gateway.endpoints.responses.desk import Answering, Document, ResponsesDesk
 from gateway.endpoints.responses.failover import beside, last_events, together
 from gateway.endpoints.responses.pictures import Leg, Pictures
@@ -22,6 +22,7 @@ from gateway.endpoints.responses.running import Foreground, Running
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client as ExchangeClient
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.stand_in import StandInClient
 from gateway.images.resumed import remembered
 from gateway.images.resumed_apis import of_response
 from gateway.jobs.job import Asked as JobAsked
@@ -59,6 +60,13 @@ class _Making:
     kept: Foreground | None
     note: Callable[[], None] | None
 
+    def goes_on(self) -> bool:
+        """Whether it was cut off, and is brought to its end after the next start."""
+        ending = self.client.ending if isinstance(self.client, StandInClient) else None
+        if ending is None or ending.error is None or ending.error.code != "server_shutting_down":
+            return False
+        return any(attempt.task_id for attempt in self.exchange.account.record.attempts)
+
     async def run(self) -> None:
         try:
             await self.exchange.run()
@@ -67,6 +75,8 @@ class _Making:
         finally:
             if self.kept is not None:
                 self.kept.end(gone=self.client.gone)
+                if not self.goes_on():
+                    await self.kept.answering.nothing_came()
             if self.note is not None:
                 self.note()
 
@@ -99,7 +109,7 @@ class CreateResponse:
         as_chat = partial(self._as_chat, request, client, document, key)
         waited_for = not document.fields.get("background")
         chat = await beside(relayed, form, as_chat, waited_for=waited_for)
-        if waited_for and (_may_buy_pictures(document) or (chat is not None and is_paid(chat.route))):
+        if _may_buy_pictures(document) or (chat is not None and is_paid(chat.route)):
             await self._answer_in_a_job(request, client, document, key, relayed, chat)
         else:
             await self._answer(request, client, form, key, relayed, chat)
@@ -136,9 +146,7 @@ class CreateResponse:
         """Run the exchange. One of ``relayed`` and ``chat`` is given, or both."""
         request.counted = True
         if chat is not None and chat.background:
-            follow = None if chat.tool is None else self._following(chat.answering, chat.tool, key)
-            route = preferred(request, chat.route)
-            await self._background.answer(request, client, chat.answering, chat.operation, route, key, follow)
+            await self._background.answer(request, client, self._asking(request, chat, key))
             return
         making = self._making(client, request, form, key, relayed, chat)
         await making.run()
@@ -159,15 +167,17 @@ class CreateResponse:
         wishes = wishes_of(request, self._waiting.telling.deliveries)
         print_ = await off_loop(fingerprint, RESPONSES_PATH, document.fields)
         asked = JobAsked(key.name, key.team, RESPONSES_PATH, request.model or "", print_, marks)
-        job = jobs.join(asked)
-        joined = job is not None
-        if job is None:
-            stream, order = bool(document.fields.get("stream")), _order(chat, request.host)
-            job = jobs.begin(asked, request.id, request.host, stream=stream, order=order)
+        stream, order = bool(document.fields.get("stream")), _order(chat, request.host)
+        job, joined = await jobs.begin(asked, request.id, request.host, stream=stream, order=order)
+        if not joined:
             assert job.client is not None
             job.webhooks |= wishes.webhooks
-            making = self._making(job.client, request, form, key, relayed, chat, job)
-            jobs.run(job, making.exchange, nullcontext(), making.run())
+            if chat is not None and chat.background:
+                exchange, work = self._background.in_a_job(job, self._asking(request, chat, key))
+            else:
+                making = self._making(job.client, request, form, key, relayed, chat, job)
+                exchange, work = making.exchange, making.run()
+            jobs.run(job, exchange, nullcontext(), work)
         await self._waiting.answer(request, client, job, key, joined=joined, wishes=wishes)
 
     def _making(
@@ -199,10 +209,17 @@ class CreateResponse:
         )
         follow = None
         if chat is not None and chat.tool is not None and leg is not None:
-            follow = partial(self._pictures.follow, leg, client, chat.answering, chat.tool, key)
+            follow = partial(self._pictures.follow, leg, client, chat.answering, chat.tool, key, job)
         kept = None if chat is None else Foreground(key.name, chat.answering, self._running, client.loop)
+        if chat is not None and chat.operation.images is not None and job is not None:
+            chat.answering.keep_from_the_beginning()
         note = None if relayed is None else partial(self._relay.note, relayed, key)
         return _Making(client, exchange, follow, kept, note)
+
+    def _asking(self, request: Request, chat: _AsChat, key: VirtualKey) -> Asking:
+        """A response in the background."""
+        follow = None if chat.tool is None else self._following(chat.answering, chat.tool, key)
+        return Asking(chat.answering, chat.operation, preferred(request, chat.route), key, follow)
 
     def _following(self, answering: Answering, tool: PictureTool, key: VirtualKey) -> Following:
         """What makes the pictures that a response in the background orders."""
@@ -210,8 +227,8 @@ class CreateResponse:
         def leg(client: ExchangeClient) -> Leg:
             return self._pictures.leg(client, answering)
 
-        async def follow(leg: Leg, client: ExchangeClient) -> None:
-            await self._pictures.follow(leg, client, answering, tool, key)
+        async def follow(leg: Leg, client: ExchangeClient, job: Job | None) -> None:
+            await self._pictures.follow(leg, client, answering, tool, key, job)
 
         return Following(leg, follow)
 

@@ -6,12 +6,13 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from gateway.core.errors import not_made_here
+from gateway.core.errors import GatewayError, not_made_here
 from gateway.core.json_weight import LONG, is_slow
 from gateway.core.routing.route_operations import CHATS, serving
 from gateway.core.types import Route, VirtualKey
@@ -29,7 +30,14 @@ from gateway.wire.client_json import loads_object, nested_too_deeply
 from gateway.wire.default_model import with_default_model
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.named_ids import NamedId, ids_in_fields
-from gateway.wire.responses.answer import TOOL_OF_PICTURES, UNDER_WAY, ResponseFacts, as_stored
+from gateway.wire.responses.answer import (
+    TOOL_OF_PICTURES,
+    UNDER_WAY,
+    ResponseFacts,
+    ResponseState,
+    as_stored,
+    response_object,
+)
 from gateway.wire.responses.items import is_reference, kept_items
 from gateway.wire.responses.pictures import pictures_in
 from gateway.wire.responses.presenter import ResponsePresenter
@@ -232,6 +240,7 @@ class Answering:
         self.events: Callable[[], bytes] = bytes
         self._at_ns = services.clock.wall_ns()
         self._loop = loop
+        self._kept_early = False
         self.facts = ResponseFacts(
             id=chat.id,
             created_at=self._at_ns // 1_000_000_000,
@@ -267,6 +276,22 @@ class Answering:
     def listened_to(self) -> bool:
         """Whether its client wants its events."""
         return self._request.stream
+
+    def keep_from_the_beginning(self) -> None:
+        """Keep it as soon as an upstream is asked: after a restart the store is to know what it was the answer to."""
+
+        def begun() -> None:
+            if not self._kept_early:
+                self._kept_early = True
+                self.keep(response_object(self.facts, ResponseState()))
+
+        self._kept_early, self.on_begin = False, begun
+
+    async def nothing_came(self) -> None:
+        """It ended without an answer: what was kept from the beginning goes again."""
+        if self._kept_early and not self.ended:
+            with suppress(GatewayError):
+                await self._desk.kept.forget(self._key, self.facts.id)
 
     def so_far(self) -> dict[str, Any] | None:
         """The response as it stands; None before the first attempt."""

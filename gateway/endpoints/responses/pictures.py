@@ -6,14 +6,14 @@ of its route. The client is answered once, after the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import orjson
 
-from gateway.core.errors import GatewayError, internal_error
+from gateway.core.errors import GatewayError, internal_error, server_shutting_down
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import Headers
 from gateway.core.images.types import ImageKind
 from gateway.core.types import VirtualKey
@@ -24,12 +24,21 @@ from gateway.exchange.client import Client
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending, StandInClient
+from gateway.images.resumed import remembered
+from gateway.jobs.job import Job
+from gateway.jobs.response_memory import with_picture
 from gateway.runtime.off_loop import off_loop
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.images_request import parse_images_request
 from gateway.wire.responses.answer import error_object
-from gateway.wire.responses.pictures import DEFAULT_MODEL, PictureTool, images_fields, order_of
+from gateway.wire.responses.pictures import (
+    DEFAULT_MODEL,
+    PicturesTotal,
+    PictureTool,
+    images_fields,
+    made_item,
+    order_of,
+)
 from gateway.wire.responses.presenter import ResponsePresenter
 from gateway.wire.sse import Event, SSEParser
 
@@ -38,7 +47,6 @@ MOST_PICTURES = 10
 
 _TOO_MANY = {"code": "too_many_tool_calls", "message": "The response ordered more pictures than it may."}
 _COST = b"x-gateway-cost-usd"
-_OF_ITEMS = ("size", "quality", "background", "output_format", "revised_prompt")
 _OF_PARTIALS = ("size", "quality", "background", "output_format")
 _LARGEST_EVENT = 256 << 20
 
@@ -133,20 +141,58 @@ class Leg(StandInClient):
 
 
 @dataclass(slots=True)
-class _Made:
-    """What the pictures of one response came to."""
+class _Series:
+    """The pictures of one response. ``job``: the one that the response is made in; None for none.
 
-    cost: Decimal | None = Decimal(0)
-    usage: dict[str, int] = field(default_factory=dict)
+    ``cut``: the gateway was stopped, and one goes on after the next start.
+    """
+
+    client: Client
+    answering: Answering
+    presenter: ResponsePresenter
+    tool: PictureTool
+    key: VirtualKey
+    job: Job | None
+    total: PicturesTotal = field(default_factory=PicturesTotal)
+    cut: bool = False
+
+
+class _JobOfPicture:
+    """The job of a response, as the exchange of one of its pictures needs it. Implements ``ExchangeJob``.
+
+    ``note``: is told of the exchange before anything is bought.
+    """
+
+    def __init__(self, job: Job, note: Callable[[str], Awaitable[None]]) -> None:
+        self._job = job
+        self._note = note
+
+    @property
+    def id(self) -> str:
+        return self._job.id
+
+    @property
+    def gone(self) -> bool:
+        return self._job.gone
+
+    async def admitted(self, record: ExchangeRecord) -> None:
+        await self._note(record.id)
 
 
 class Pictures:
-    """``make``, ``change``: the handlers of the picture routes."""
+    """``make``, ``change``: the handlers of the picture routes. ``write``: has the store know a job as it is."""
 
-    def __init__(self, admission: Admission, make: ImagesEndpoint, change: ImagesEndpoint) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        make: ImagesEndpoint,
+        change: ImagesEndpoint,
+        write: Callable[[Job], Awaitable[None]],
+    ) -> None:
         self._admission = admission
         self._make = make
         self._change = change
+        self._write = write
 
     @property
     def _services(self) -> Services:
@@ -163,24 +209,36 @@ class Pictures:
         """The client of the chat: it is not told the end if pictures are to follow."""
         return Leg(client, stream=answering.streamed, keeps_end=lambda: bool(_orders(answering)))
 
-    async def follow(self, leg: Leg, client: Client, answering: Answering, tool: PictureTool, key: VirtualKey) -> None:
-        """Make what the chat has ordered, and end the answer."""
+    async def follow(
+        self,
+        leg: Leg,
+        client: Client,
+        answering: Answering,
+        tool: PictureTool,
+        key: VirtualKey,
+        job: Job | None = None,
+    ) -> None:
+        """Make what the chat has ordered, and end the answer. ``job``: remembers what is bought, for a restart."""
         presenter, chat = answering.newest, leg.kept
         if chat is None or presenter is None:
             return
-        made = _Made()
+        series = _Series(client, answering, presenter, tool, key, job)
         for number, (place, arguments) in enumerate(presenter.orders):
             if client.gone:
                 return  # what is not bought yet is not bought for none
+            if job is not None:
+                answering.keep(presenter.so_far())  # what is made is not lost with those that follow
             if number < min(MOST_PICTURES, answering.most_calls):
-                told = await self._one(client, answering, presenter, tool, key, place, arguments, made)
+                told = await self._one(series, place, arguments)
             else:
                 told = presenter.picture(place, "failed", {"error": _TOO_MANY})
+            if series.cut:
+                await client.fail(server_shutting_down())
+                return
             if told and answering.streamed:
                 await client.emit(told, True)
-        cost = _sum(presenter.cost, made.cost)
-        more = {"tool_usage": _tool_usage(made.usage)} if made.usage else {}
-        last = await off_loop(presenter.complete, cost, more)
+        cost = series.total.with_chat(presenter.cost)
+        last = await off_loop(presenter.complete, cost, series.total.more)
         if answering.streamed:
             await client.emit(last, True)
             await client.complete(None)
@@ -190,18 +248,9 @@ class Pictures:
             headers.append((_COST, cost.usd.encode()))
         await client.complete(last, headers)
 
-    async def _one(
-        self,
-        client: Client,
-        answering: Answering,
-        presenter: ResponsePresenter,
-        tool: PictureTool,
-        key: VirtualKey,
-        place: int,
-        arguments: str,
-        made: _Made,
-    ) -> bytes:
+    async def _one(self, series: _Series, place: int, arguments: str) -> bytes:
         """Make one picture. Returns the events that tell how it ended."""
+        answering, presenter, tool = series.answering, series.presenter, series.tool
         order = order_of(arguments, tool)
         fields = images_fields(order, tool, self._model(tool), answering.pictures)
         streamed = bool(tool.partial_images) and answering.streamed
@@ -209,33 +258,49 @@ class Pictures:
             fields |= {"stream": True, "partial_images": tool.partial_images}
         action = "edit" if "image" in fields else "generate"
         reading = _Reading(presenter, place)
-        leg = Leg(client, stream=answering.streamed, on_emit=reading.take, keeps_errors=True)
+        leg = Leg(series.client, stream=answering.streamed, on_emit=reading.take, keeps_errors=True)
         try:
-            await self._bring(fields, key, leg)
+            goes_on = await self._bring(series, place, fields, leg)
         except GatewayError as refused:
+            goes_on = False
             await leg.error(refused)
         ending = leg.ending or Ending(STATUS_CLIENT_GONE)
+        if goes_on and ending.error is not None and ending.error.code == "server_shutting_down":
+            series.cut = True
+            return b""
         document = reading.completed or {}
         if ending.body:
             document = await off_loop(orjson.loads, ending.body)
-        picture = _first(document)
-        if ending.error is not None or picture is None:
+        made = made_item(document)
+        if ending.error is not None or made is None:
             error = ending.error or internal_error()
             return presenter.picture(place, "failed", {"action": action, "error": error_object(error)})
-        made.cost = _added(made.cost, ending.headers)
-        _add_usage(made.usage, document.get("usage"))
-        beside = {**document, **picture}
-        known = {name: beside[name] for name in _OF_ITEMS if beside.get(name) is not None}
-        result = picture.get("b64_json") or picture.get("url")
-        return await off_loop(presenter.picture, place, "completed", {**known, "action": action, "result": result})
+        series.total.add(_told_cost(ending.headers), document.get("usage"))
+        return await off_loop(presenter.picture, place, "completed", {**made, "action": action})
 
-    async def _bring(self, fields: dict[str, Any], key: VirtualKey, leg: Leg) -> None:
+    async def _bring(self, series: _Series, place: int, fields: dict[str, Any], leg: Leg) -> bool:
+        """Buy one picture. Returns whether it can be followed after a restart, if it is cut off."""
         kind: ImageKind = "edit" if "image" in fields else "generation"
         endpoint = self._change if kind == "edit" else self._make
         order = parse_images_request(kind, fields)
-        operation, route, order = await endpoint.operation(order, key)
-        exchange = Exchange(self._services, operation, route, key, leg, sdk_retry=False, asked=fields["model"])
+        operation, route, order = await endpoint.operation(order, series.key)
+        job, held, action = series.job, None, "edit" if kind == "edit" else "generate"
+
+        async def note(exchange: str) -> None:
+            assert job is not None
+            memory = remembered(operation, leg.host)
+            presenter = series.presenter
+            job.order = with_picture(job.order, presenter.so_far(), presenter.cost, place, exchange, action, memory)
+            job.pieces[exchange] = None
+            await self._write(job)
+
+        if job is not None:
+            held = _JobOfPicture(job, note)
+        exchange = Exchange(
+            self._services, operation, route, series.key, leg, sdk_retry=False, asked=fields["model"], job=held
+        )
         await exchange.run()
+        return job is not None and any(attempt.task_id for attempt in exchange.account.record.attempts)
 
 
 class _Reading:
@@ -270,39 +335,5 @@ def _orders(answering: Answering) -> list[tuple[int, str]]:
     return [] if answering.newest is None else answering.newest.orders
 
 
-def _first(document: dict[str, Any]) -> dict[str, Any] | None:
-    """The picture of a whole answer, or of the last event of a stream."""
-    data = document.get("data", [document])
-    return data[0] if data and (data[0].get("b64_json") or data[0].get("url")) else None
-
-
-def _added(cost: Decimal | None, headers: Headers) -> Decimal | None:
-    told = next((value for name, value in headers if name == _COST), None)
-    return None if cost is None or told is None else cost + Decimal(told.decode())
-
-
-def _sum(chat: AnswerCost | None, pictures: Decimal | None) -> AnswerCost | None:
-    if chat is None:
-        return None
-    if chat.usd is None or pictures is None:
-        return AnswerCost(None)
-    return AnswerCost(f"{(Decimal(chat.usd) + pictures).normalize():f}")
-
-
-def _add_usage(usage: dict[str, int], told: Any) -> None:
-    if isinstance(told, Mapping):
-        details = told.get("input_tokens_details")
-        for name in ("input_tokens", "output_tokens", "total_tokens"):
-            usage[name] = usage.get(name, 0) + _number(told.get(name))
-        for name in ("text_tokens", "image_tokens"):
-            usage[name] = usage.get(name, 0) + _number(details.get(name) if isinstance(details, Mapping) else 0)
-
-
-def _number(value: Any) -> int:
-    return value if type(value) is int else 0
-
-
-def _tool_usage(usage: Mapping[str, int]) -> dict[str, Any]:
-    tokens = {name: usage[name] for name in ("input_tokens", "output_tokens", "total_tokens")}
-    details = {name: usage[name] for name in ("text_tokens", "image_tokens")}
-    return {"image_gen": {**tokens, "input_tokens_details": details}, "web_search": {"num_requests": 0}}
+def _told_cost(headers: Headers) -> str | None:
+    return next((value.decode() for name, value in headers if name == _COST), None)

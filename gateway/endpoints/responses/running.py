@@ -58,6 +58,18 @@ class Running:
         """It is no longer being made."""
         self._all.pop(id, None)
 
+    def ids(self) -> list[str]:
+        """The ids of all."""
+        return [*self._all]
+
+    def heed(self, id: str, wish: str) -> None:
+        """A client of another gateway wants it to be cancelled, or forgotten."""
+        if (being := self._all.get(id)) is not None:
+            if wish == "forget":
+                being.forget()
+            else:
+                being.cancel()
+
     def find(self, key: str, id: str) -> Being | None:
         """The key's response of that id, if it is being made."""
         being = self._all.get(id)
@@ -71,7 +83,7 @@ class Foreground:
 
     def __init__(self, key: str, answering: Answering, running: Running, loop: asyncio.AbstractEventLoop) -> None:
         self.key = key
-        self._answering = answering
+        self.answering = answering
         self._running = running
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
@@ -79,18 +91,18 @@ class Foreground:
         answering.on_told = self._told
 
     def now(self) -> dict[str, Any]:
-        return self._answering.so_far() or {}
+        return self.answering.so_far() or {}
 
     def forget(self) -> None:
-        self._answering.forgotten = True
-        self._running.remove(self._answering.facts.id)
+        self.answering.forgotten = True
+        self._running.remove(self.answering.facts.id)
 
     def cancel(self) -> dict[str, Any] | None:
         return None
 
     def end(self, *, gone: bool) -> None:
         """Its exchange is over. ``gone``: its client left; what it did not wait for was cancelled with that."""
-        answering, self._over = self._answering, True
+        answering, self._over = self.answering, True
         answering.on_told = None
         self._running.remove(answering.facts.id)
         if self._timer is not None:
@@ -103,14 +115,14 @@ class Foreground:
 
     def _told(self) -> None:
         """The client is told of it. May be called in any thread."""
-        if self._answering.stores:
+        if self.answering.stores:
             self._loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
         if not self._over and self._timer is None:
-            self._running.add(self._answering.facts.id, self)
+            self._running.add(self.answering.facts.id, self)
             self._keep_again(sys.maxsize)
 
     def _keep_again(self, most: int = MOST_KEPT_AGAIN) -> None:
         self._timer = self._loop.call_later(KEEP_EVERY, self._keep_again)
-        self._answering.keep_so_far(most)
+        self.answering.keep_so_far(most)

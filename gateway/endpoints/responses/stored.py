@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
 
-from gateway.core.errors import ClientError, invalid_request
+from gateway.core.errors import ClientError, GatewayError, invalid_request
 from gateway.endpoints.responses.background import events_in, tell
 from gateway.endpoints.responses.desk import ResponsesDesk, items_of
 from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.responses.running import Running
 from gateway.exchange.stand_in import Pieces
+from gateway.responses.shared import LOOK_EVERY
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
 from gateway.server.request import Request
@@ -29,6 +31,9 @@ from gateway.wire.responses.request import RESPONSES_PATH
 RESPONSE_PATH = RESPONSES_PATH + "/{response_id}"
 INPUT_ITEMS_PATH = RESPONSE_PATH + "/input_items"
 CANCEL_PATH = RESPONSE_PATH + "/cancel"
+
+CANCEL_WITHIN, LOOK_AGAIN = 4.0, 0.1
+"""Seconds that another gateway has to cancel a response, and between two looks whether it has."""
 
 _PAGE, _MOST_OF_A_PAGE = 20, 100
 _ORDERS = ("asc", "desc")
@@ -61,17 +66,27 @@ class StoredResponses:
             await _answer(client, being.now() if being is not None else await self._stored(key, id))
             return
         first = _whole_number(asked, "starting_after", -1, -1) + 1
-        events = being.events if being is not None else await self._events(key, id)
-        if events is None or not events.next:
-            raise _no_events(id)
-        await tell(client, events, first, _NO_ATTEMPT)
+        if being is not None:
+            events, following = being.events, None
+        else:
+            events, following = await self._events(key, id)
+        try:
+            if events is None or not events.next:
+                raise _no_events(id)
+            await tell(client, events, first, _NO_ATTEMPT)
+        finally:
+            if following is not None:
+                following.cancel()
 
     async def delete(self, request: Request, client: Client) -> None:
         """Forget the response; one that is being made is cancelled."""
         key, id = self._asked(request)
+        kept = self._desk.kept
         if (being := self._running.find(key, id)) is not None:
             being.forget()
-        await self._desk.kept.forget(key, id)
+        elif kept.fleet is not None and await self._is_made_elsewhere(await kept.find(key, id)):
+            await kept.fleet.ask(key, id, "forget")
+        await kept.forget(key, id)
         await _answer(client, {"id": id, "object": "response", "deleted": True})
 
     async def cancel(self, request: Request, client: Client) -> None:
@@ -79,7 +94,7 @@ class StoredResponses:
         key, id = self._asked(request)
         being = self._running.find(key, id)
         response = None if being is None else being.cancel()
-        response = response or await self._stored(key, id)
+        response = response or await self._cancelled_elsewhere(key, id) or await self._stored(key, id)
         if not response.get("background"):
             message = "Only a response that is made in the background can be cancelled."
             raise invalid_request(message, param="response_id", code="invalid_value")
@@ -99,16 +114,62 @@ class StoredResponses:
         items += orjson.loads(record.input)
         await _answer(client, _page(_query(request), items))
 
-    async def _events(self, key: str, id: str) -> Pieces:
-        """The events of a response that has been made in the background."""
+    async def _events(self, key: str, id: str) -> tuple[Pieces, asyncio.Task[None] | None]:
+        """The events of a response that has been made in the background, or is so at another gateway; and what brings
+        those that are still to come.
+        """
         record = await self._desk.kept.find(key, id)
         events = Pieces()
         for event in events_in(record.events):
             events.add(event)
-        if events.next and (response := _as_it_ended(record)) is not None:
+        if events.next and await self._is_made_elsewhere(record):
+            tasks = self._desk.admission.services.tasks
+            return events, tasks.spawn(self._follow(key, id, events), "response-followed")
+        if events.next and (response := await self._as_it_ended(record)) is not None:
             events.add(last_event_of(response, events.next))
         events.end()
-        return events
+        return events, None
+
+    async def _follow(self, key: str, id: str, events: Pieces) -> None:
+        """Bring the events that another gateway keeps, until its response has ended."""
+        under_way = True
+        while under_way:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                record = await self._desk.kept.find(key, id)
+            except GatewayError:
+                break
+            for event in events_in(record.events)[events.next :]:
+                events.add(event)
+            under_way = await self._is_made_elsewhere(record)
+            if not under_way and (response := await self._as_it_ended(record)) is not None:
+                events.add(last_event_of(response, events.next))
+        events.end()
+
+    async def _is_made_elsewhere(self, record: StoredResponse) -> bool:
+        """Whether another gateway makes it now."""
+        fleet = self._desk.kept.fleet
+        under_way = fleet is not None and orjson.loads(record.answer)["status"] not in ENDED
+        return under_way and fleet is not None and await fleet.is_made_elsewhere(record)
+
+    async def _cancelled_elsewhere(self, key: str, id: str) -> dict[str, Any] | None:
+        """Have another gateway cancel a response that it makes in the background. Returns the response as it is then;
+        None for one that none makes, or is waited for.
+        """
+        kept = self._desk.kept
+        if kept.fleet is None:
+            return None
+        record = await kept.find(key, id)
+        if not orjson.loads(record.answer).get("background") or not await self._is_made_elsewhere(record):
+            return None
+        await kept.fleet.ask(key, id, "cancel")
+        for _ in range(int(CANCEL_WITHIN / LOOK_AGAIN)):
+            await asyncio.sleep(LOOK_AGAIN)
+            record = await kept.find(key, id)
+            if orjson.loads(record.answer)["status"] in ENDED:
+                break
+        response: dict[str, Any] = orjson.loads(record.answer)
+        return response
 
     def _asked(self, request: Request) -> tuple[str, str]:
         """The name of the virtual key, and the id that it asks for."""
@@ -116,17 +177,18 @@ class StoredResponses:
 
     async def _stored(self, key: str, id: str) -> dict[str, Any]:
         record = await self._desk.kept.find(key, id)
-        response: dict[str, Any] = _as_it_ended(record) or orjson.loads(record.answer)
+        response: dict[str, Any] = await self._as_it_ended(record) or orjson.loads(record.answer)
         return response
 
+    async def _as_it_ended(self, record: StoredResponse) -> dict[str, Any] | None:
+        """A response that had not ended when its gateway was stopped, as it is now; None for every other.
 
-def _as_it_ended(record: StoredResponse) -> dict[str, Any] | None:
-    """A response that had not ended when the gateway was stopped, as it is now; None for every other.
-
-    ``record``: of one that is not being made.
-    """
-    response: dict[str, Any] = orjson.loads(record.answer)
-    return None if response["status"] in ENDED else broken_off(response)
+        ``record``: of one that is not being made here.
+        """
+        response: dict[str, Any] = orjson.loads(record.answer)
+        if response["status"] in ENDED or record.id in self._desk.kept.under_way:
+            return None
+        return None if await self._is_made_elsewhere(record) else broken_off(response)
 
 
 def _no_events(id: str) -> ClientError:

@@ -61,7 +61,7 @@ class PostgresResponses:
     async def keep(self, records: Sequence[StoredResponse]) -> None:
         async with writing(self._pool) as connection:
             for record in records:
-                await _keep(connection, record)
+                await keep_response(connection, record)
 
     async def find(self, key: str, id: str) -> StoredResponse | None:
         rows = await self._read(_FIND, key, id) if storable(id) else []
@@ -110,7 +110,8 @@ class PostgresResponses:
         return len(found)
 
 
-async def _keep(connection: asyncpg.Connection[Any], record: StoredResponse) -> None:
+async def keep_response(connection: asyncpg.Connection[Any], record: StoredResponse) -> None:
+    """Write one, within a transaction; one that is there already is written anew."""
     blobs = (record.answer, record.input, record.events)
     await connection.execute(_KEEP, record.id, record.key, record.at_ns, record.previous, *blobs, record.size)
     if items := sorted({item for item in record.items if storable(item)}):

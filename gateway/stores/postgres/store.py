@@ -10,18 +10,16 @@ from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.postgres.alerts import PostgresAlerts
 from gateway.stores.postgres.balances import PostgresBalances
-from gateway.stores.postgres.deliveries import PostgresDeliveries
 from gateway.stores.postgres.durations import PostgresDurations
+from gateway.stores.postgres.fleet import fleet_records
 from gateway.stores.postgres.folding import Folding
 from gateway.stores.postgres.gateways import PostgresGateways
-from gateway.stores.postgres.jobs import PostgresJobs
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.postgres.migrated_books import require_whole
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
-from gateway.stores.postgres.responses import PostgresResponses
 from gateway.stores.postgres.teams import PostgresTeams
 from gateway.stores.postgres.usage import PostgresUsage
 
@@ -41,21 +39,22 @@ class PostgresStore:
         self._pool = pool
         self.name = pool.name
         self.made = made
-        self.gateways = PostgresGateways(pool)
         self.ledger = ledger
         self.recovered = ledger.recovered
         self.booked_late = ledger.booked_late
         self.keys = PostgresKeys(pool)
         self.teams = PostgresTeams(pool)
         self.alerts = PostgresAlerts(pool, gateway_id)
-        self.responses = PostgresResponses(pool)
+        self.fleet = fleet_records(pool, gateway_id)
+        self.responses = self.fleet.responses
         self.response_places = PostgresResponsePlaces(pool)
-        self.deliveries = PostgresDeliveries(pool)
-        self.jobs = PostgresJobs(pool)
+        self.deliveries = self.fleet.deliveries
+        self.jobs = self.fleet.jobs
         self.durations = PostgresDurations(pool)
         self.usage = PostgresUsage(pool)
         self.balances = PostgresBalances(pool)
         self._folding = Folding(pool)
+        self.gateways = PostgresGateways(pool)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:
@@ -86,7 +85,7 @@ class PostgresStore:
             log.warning("the store could not be looked after: %s", error)
 
     async def watch(self) -> str:
-        """Why no requests are taken, as the server is gone or fails; empty if they are. Sums are folded from time to time."""
+        """Why no requests are taken, as the server is gone or fails; empty if they are. Folds sums now and then."""
         self._folding.begin_if_due()
         return self.ledger.finding
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway.stores.job_records import MAX_JOBS, StoredJob, StoredResult, Unfinished
+from gateway.stores.job_records import MAX_JOBS, StoredJob, StoredResult, Traces, Unfinished
 from gateway.stores.sqlite.keys import Writes
 from gateway.stores.sqlite.open_exchanges import tasks_of
 from gateway.stores.sqlite.schema import reading
@@ -61,6 +61,9 @@ class SQLiteJobs:
     async def unfinished(self) -> list[Unfinished]:
         return await asyncio.to_thread(self._read_unfinished)
 
+    async def traces(self, exchanges: Sequence[str]) -> list[Traces]:
+        return await asyncio.to_thread(self._read_traces, exchanges)
+
     async def find(self, key: str, id: str) -> StoredJob | None:
         rows = await asyncio.to_thread(self._read, _FIND, (key, id))
         return rows[0] if rows else None
@@ -108,6 +111,10 @@ class SQLiteJobs:
         with reading(self._path) as store:
             jobs = [_job(row) for row in store.execute(_UNFINISHED)]
             return [Unfinished(job, tasks_of(store, job.exchange), _state(store, job.exchange)) for job in jobs]
+
+    def _read_traces(self, exchanges: Sequence[str]) -> list[Traces]:
+        with reading(self._path) as store:
+            return [Traces(tasks_of(store, exchange), _state(store, exchange)) for exchange in exchanges]
 
     def _read_result(self, id: str) -> StoredResult | None:
         with reading(self._path) as store:

@@ -184,6 +184,7 @@ class SQLiteStore:
         self.response_places = SQLiteResponsePlaces(ledger.path, ledger)
         self.deliveries = SQLiteDeliveries(ledger.path, ledger)
         self.jobs = SQLiteJobs(ledger.path, ledger)
+        self.fleet = None
         self.durations = SQLiteDurations(ledger.path, ledger)
         self.gateways = SQLiteGateways()
 

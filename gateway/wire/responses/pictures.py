@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.field_checks import Check, a_model_name, a_string, an_integer, an_object, one_of, wrong_value
 from gateway.wire.responses.answer import TOOL_OF_PICTURES
 
 DEFAULT_MODEL = "gpt-image-2"
 """What makes pictures where neither the tool nor the configuration names a model."""
+
+_OF_ITEMS = ("size", "quality", "background", "output_format", "revised_prompt")
 
 _CHECKED: Mapping[str, Check] = {
     "model": a_model_name,
@@ -113,3 +117,57 @@ def pictures_in(messages: list[Any]) -> list[str]:
             if isinstance(picture, dict) and isinstance(link := picture.get("url"), str):
                 links.append(link)
     return links
+
+
+def made_item(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an item says of its picture. ``document``: a whole answer of the Images API, or the last event of its
+    stream; None if it has no picture.
+    """
+    data = document.get("data", [document])
+    picture = data[0] if data and (data[0].get("b64_json") or data[0].get("url")) else None
+    if picture is None:
+        return None
+    beside = {**document, **picture}
+    known = {name: beside[name] for name in _OF_ITEMS if beside.get(name) is not None}
+    return {**known, "result": picture.get("b64_json") or picture.get("url")}
+
+
+@dataclass(slots=True)
+class PicturesTotal:
+    """What the pictures of one response came to. ``cost``: US dollars; None as soon as one is not known."""
+
+    cost: Decimal | None = Decimal(0)
+    usage: dict[str, int] = field(default_factory=dict)
+
+    def add(self, cost: str | None, usage: Any) -> None:
+        """One more picture. ``usage``: as the Images API tells it."""
+        self.cost = None if self.cost is None or cost is None else self.cost + Decimal(cost)
+        if isinstance(usage, Mapping):
+            details = usage.get("input_tokens_details")
+            for name in ("input_tokens", "output_tokens", "total_tokens"):
+                self.usage[name] = self.usage.get(name, 0) + _number(usage.get(name))
+            for name in ("text_tokens", "image_tokens"):
+                told = details.get(name) if isinstance(details, Mapping) else 0
+                self.usage[name] = self.usage.get(name, 0) + _number(told)
+
+    def with_chat(self, chat: AnswerCost | None) -> AnswerCost | None:
+        """The cost of both, if it is to be told."""
+        if chat is None:
+            return None
+        if chat.usd is None or self.cost is None:
+            return AnswerCost(None)
+        return AnswerCost(f"{(Decimal(chat.usd) + self.cost).normalize():f}")
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """The fields of the response that tell their usage."""
+        if not self.usage:
+            return {}
+        tokens = {name: self.usage[name] for name in ("input_tokens", "output_tokens", "total_tokens")}
+        details = {name: self.usage[name] for name in ("text_tokens", "image_tokens")}
+        image_gen = {**tokens, "input_tokens_details": details}
+        return {"tool_usage": {"image_gen": image_gen, "web_search": {"num_requests": 0}}}
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int else 0

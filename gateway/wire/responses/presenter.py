@@ -45,7 +45,17 @@ def queued_events(facts: ResponseFacts) -> tuple[dict[str, Any], bytes]:
 
 def last_event_of(response: Mapping[str, Any], number: int) -> bytes:
     """The event that says how a response ended, as the stream's event of this number."""
-    name = f"response.{response['status']}"
+    return _event_of(str(response["status"]), response, number)
+
+
+def told_in_short(response: Mapping[str, Any]) -> bytes:
+    """The stream of a response whose events are not known: its first and its last one."""
+    begun = {**response, "status": "in_progress", "completed_at": None, "output": [], "usage": None}
+    return _event_of("created", begun, 0) + last_event_of(response, 1)
+
+
+def _event_of(name: str, response: Mapping[str, Any], number: int) -> bytes:
+    name = f"response.{name}"
     data = dump_json({"type": name, "response": response, "sequence_number": number}, heavy=True)
     return encode_event(data, name.encode())
 
@@ -122,7 +132,8 @@ class ResponsePresenter:
         return {**response, "output": left_off(response["output"])}
 
     def _break_off(self) -> None:
-        self._telling.break_off([call for call in self._open_calls() if call.begun is not None])
+        open_calls = [] if self.orders else self._open_calls()  # with orders, the chat has ended
+        self._telling.break_off([call for call in open_calls if call.begun is not None])
 
     def whole(self, completion: dict[str, Any], usage: Usage, cost: AnswerCost | None) -> bytes:
         """The response object."""

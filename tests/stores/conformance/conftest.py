@@ -50,7 +50,6 @@ ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {"sqlite": sq
 
 ON_POSTGRES: set[str] = {
     # The suites that PostgreSQL passes, one a line.
-    "test_gateways",
     "test_audit_and_alerts",
     "test_balances",
     "test_deliveries",
@@ -60,6 +59,8 @@ ON_POSTGRES: set[str] = {
     "test_ledger",
     "test_response_places",
     "test_responses",
+    "test_gateways",
+    "test_jobs",
     "test_teams",
     "test_usage",
 }
