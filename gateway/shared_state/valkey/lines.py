@@ -66,6 +66,7 @@ class Source:
         client = self._by_sentinels(url) if scheme.endswith("+sentinel") else Redis.from_url(url, **_options())
         self._client = client
         self._pool: ConnectionPool = client.connection_pool
+        self._pool.connection_kwargs.update(_OURS)
 
     @property
     def database(self) -> str:
@@ -121,11 +122,14 @@ class Source:
         return client
 
 
+_OURS = {"decode_responses": False, "socket_timeout": None}
+"""Options that are not the URL's to choose. A read has no time-out: how long it may take is for the one who asks."""
+
+
 def _options() -> dict[str, Any]:
-    """No time-out of a read: how long an answer may take is for the one who asks. No second try behind our back."""
+    """No second try behind our back."""
     return {
         "socket_connect_timeout": CONNECT_WITHIN,
-        "socket_timeout": None,
         "retry": Retry(NoBackoff(), 0),
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "client_name": "piapi-gateway",
