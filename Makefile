@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit compatibility compatibility-results check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
+.PHONY: help run run-fleet test test-unit compatibility compatibility-results check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -35,6 +35,9 @@ $(VENV)/.docs: requirements/docs.txt $(VENV)/.run
 
 run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
 	@if [ -n "$${PIAPI_API_KEY:-}$${BACKUP_API_KEY:-}" ]; then exec $(BIN)/piapi-gateway serve; else exec $(BIN)/piapi-gateway demo; fi
+
+run-fleet: $(VENV)/.dev ## PostgreSQL, Valkey, three gateways on the sandbox and a balancer, to look at (ARGS="--gateways 5")
+	@$(BIN)/python -m scripts.run_fleet $(ARGS)
 
 # Workers take tests from one another when they run out of their own: a few tests last as long as a thousand others.
 # Where tests wait there are two workers for each core (tests/conftest.py), where they only compute one.

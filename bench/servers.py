@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,16 +33,23 @@ def mock_server(folder: Path, *, certificate: Path | None = None) -> Iterator[Se
 
 @contextmanager
 def gateway_server(
-    folder: Path, upstream_port: int, *, profile: Path | None = None, keys: int = 1, authority: Path | None = None
+    folder: Path,
+    upstream_port: int,
+    *,
+    profile: Path | None = None,
+    keys: int = 1,
+    authority: Path | None = None,
+    over: Mapping[str, object] | None = None,
 ) -> Iterator[Server]:
     """The gateway as one would run it: keys, limits, a budget, a ledger on disk, metrics, a line in the log a request.
 
     ``profile``: where cProfile writes what it saw, when the server is told to stop. ``keys``: how many there are; the
-    first is ``wire.KEY``. ``authority``: the certificate of the upstream's authority, where it speaks TLS.
+    first is ``wire.KEY``. ``authority``: the certificate of the upstream's authority, where it speaks TLS. ``over``:
+    settings that stand in place of these, such as another store.
     """
     admin_port = free_port()
     config = folder / "config.yaml"
-    config.write_text(json.dumps(_config(folder, upstream_port, admin_port, keys, authority)))
+    config.write_text(json.dumps({**_config(folder, upstream_port, admin_port, keys, authority), **(over or {})}))
     python = [gateway_python(), *(("-m", "cProfile", "-o", str(profile)) if profile else ())]
     command = [*python, "-m", "gateway", "serve", "--config", str(config)]
     with process(command, folder, "gateway", server_core()) as running:

@@ -18,6 +18,7 @@ from soak import process
 from soak.audit import Row
 from soak.books import row_of
 from tests.engines import PostgresServer, ValkeyServer
+from tests.engines.child import free_port
 
 CLOSED_WITHIN = 60.0
 """Seconds within which every row is closed once nothing is asked any more: a dead gateway's lease, and more."""
@@ -62,7 +63,8 @@ class Fleet:
         for number in range(self._size):
             own = self._folder / f"gateway-{number}"
             own.mkdir()
-            process.write_config(own, shared)
+            admin = {**self._document["admin"], "listen": f"127.0.0.1:{free_port()}"}  # commands ask there
+            process.write_config(own, {**shared, "admin": admin})
         await asyncio.gather(*(self.start(number) for number in range(self._size)))
         return self
 

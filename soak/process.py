@@ -18,7 +18,7 @@ from gateway.sandbox import Sandbox
 PATIENCE = 30.0
 """Seconds after which a process that neither serves nor ends is given up."""
 
-PEPPER = "soak-" + "0123456789" * 4
+PEPPER = "0123456789abcdef" * 4
 """Of the keys in a store: several gateways on one store must have the same."""
 
 _ANNOUNCED = re.compile(rb"listens on (http://\S+) \(admin: (http://[^)\s]+)\)")
@@ -126,7 +126,9 @@ async def command(folder: Path, *words: str) -> tuple[int, str]:
 
 def write_config(folder: Path, document: Mapping[str, Any]) -> None:
     """``folder/config.yaml``; JSON is YAML."""
-    (folder / "config.yaml").write_text(json.dumps(document), encoding="utf-8")
+    path = folder / "config.yaml"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def base_config(folder: Path, sandbox: Sandbox, keys: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

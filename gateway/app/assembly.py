@@ -20,6 +20,7 @@ from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
+from gateway.core.pricing.shared_budgets import SharedBudgets
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Price, Target, VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
@@ -81,8 +82,9 @@ def build_services(
     def names_of(model: str) -> tuple[str, ...]:
         return services.snapshot.routes.names_of(model)
 
+    counting = Budgets if ledger.budgets is None else SharedBudgets
     budgets = BudgetService(
-        Budgets(config.time_zone, clock.wall_ns(), names_of),
+        counting(config.time_zone, clock.wall_ns(), names_of),
         budget_settings(config),
         keys=keyring,
         ledger=ledger,
@@ -191,6 +193,7 @@ def build_ledger_service(store: Store, services: Services) -> LedgerService:
         wall_ns=services.clock.wall_ns,
         amount_held=services.budgets.budgets.amount_held,
         resolved=services.budgets.resolve,
+        counted=store.ledger.budgets,
     )
 
 

@@ -109,6 +109,7 @@ class Gateway:
         self._learned = KeptDurations(services, store.durations)
         self.fleet = Fleet(services, store, (self._paid_work.taken_over,))
         self._folder = SharedFolder(config, store, services.gateway_id)
+        services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
         self._lag, self._leaving = 0.0, False

@@ -6,14 +6,17 @@ What is decided is core/pricing/budgets.py's; here the decisions become errors, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol, cast
 
 from gateway.billing.budget_figures import KeysInForce as KeysInForce
 from gateway.billing.budget_figures import budgets_of_keys as budgets_of_keys
 from gateway.billing.budget_figures import charged_by_owner, money_figures, percents_of_keys
+from gateway.billing.budget_loading import hold_again
+from gateway.billing.budget_loading import load_budgets as load_budgets
 from gateway.billing.refusals import BudgetRefusals
+from gateway.billing.shared_counting import SharedCounting
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError
 from gateway.core.exchange_record import Booking
@@ -25,20 +28,24 @@ from gateway.core.pricing.budgets import (
     Reservation,
     holders_of,
 )
-from gateway.core.pricing.calendar import PeriodKind, utc_time
-from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model
+from gateway.core.pricing.calendar import utc_time
+from gateway.core.pricing.claims import Claims
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
+from gateway.core.pricing.shared_budgets import SharedBudgets
 from gateway.core.types import Budget, Route, VirtualKey
 from gateway.runtime.ports import Clock
 from gateway.stores.alert_records import AlertRecords
 from gateway.stores.base import Ledger
-from gateway.stores.records import Held, KnownAlerts
+from gateway.stores.records import KnownAlerts
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics, MoneySources
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the ledger's month, and at reservations that are held too long."""
+
+LOOK_EVERY_SHARED = 30.0
+"""The same where several gateways look at one server."""
 
 
 class Alerts(Protocol):
@@ -68,39 +75,11 @@ class BudgetSettings:
     suggested_price: SuggestedPrice = no_suggestion
 
 
-class ChargedBooks(Protocol):
-    """The part of the books that budgets start from; a ledger in use has it, and so have the reports beside one."""
-
-    async def charged_since(self, start_ns: int, end_ns: int | None = None) -> Charges: ...
-    async def held(self, now_ns: int) -> Sequence[Held]: ...
-
-
-async def load_budgets(budgets: Budgets, books: ChargedBooks, now_ns: int) -> Mapping[PeriodKind, Charges]:
-    """Fill configured budgets with what was charged in the current periods, and with what is held.
-
-    Returns the charges of each period. Raises the error of ``books`` if they cannot be read.
-    """
-    periods = budgets.periods(now_ns).values()
-    charges = {period.kind: await books.charged_since(period.start_ns, period.end_ns) for period in periods}
-    for kind, charged in charges.items():
-        for holder, nano in charged_by_holder(charged).items():
-            budgets.load(holder, {kind: nano})
-        for (key, model), nano in charged_by_model(charged).items():
-            budgets.load_model(key, model, {kind: nano})
-    for held in await books.held(now_ns):
-        _hold(budgets, held)
-    return charges
-
-
-def _hold(budgets: Budgets, held: Held) -> None:
-    until_ns = held.at_ns + UNKNOWN_HELD_NS
-    budgets.restore(held.id, holders_of(held.key, held.team), held.reserved, held.at_ns, until_ns, held.model)
-
-
 class BudgetService:
     """Every budget of the running gateway, and what is used of it.
 
-    ``alerts``: where crossings are sent.
+    ``alerts``: where crossings are sent. ``shared``: asks the store that counts budgets for several gateways; None
+    where this one counts them.
     """
 
     def __init__(
@@ -125,6 +104,11 @@ class BudgetService:
         self._metrics = metrics
         self._refusals = BudgetRefusals(log, metrics, clock, alerts.tell_refusal)
         self._charged_this_month: Mapping[tuple[str, str | None], int] = {}
+        self._look_every = LOOK_EVERY
+        self.shared: SharedCounting | None = None
+        if isinstance(budgets, SharedBudgets) and ledger.budgets is not None:
+            self.shared = SharedCounting(budgets, ledger, clock, log, self._tell, self._deny)
+            self._look_every = LOOK_EVERY_SHARED
 
     # Configured, loaded, watched
 
@@ -138,6 +122,8 @@ class BudgetService:
         self._show_refusals(self._keys.keys)
         charges = await load_budgets(self.budgets, self._ledger, now_ns)
         self._charged_this_month = await charged_by_owner(charges["month"])
+        if self.shared is not None:
+            await self.shared.load()
         if (known := await self.alerts.restore()) is not None:
             self._remember(known)
 
@@ -164,15 +150,25 @@ class BudgetService:
         """Obey the budgets of the keys that are in force now."""
         self._tell(self.budgets.configure(self._limits(), self._clock.wall_ns(), self._percents()))
         self._show_refusals(self._keys.keys)
+        if self.shared is not None:
+            self.shared.configured()
 
     def key_changed(self, key: VirtualKey) -> None:
         """Obey the budgets of one key as it is now. Takes as long with ten thousand keys as with one."""
         limits, alerts = budgets_of_keys((key,)), percents_of_keys((key,))
         self._tell(self.budgets.configure_key(key.name, limits, self._clock.wall_ns(), alerts))
         self._show_refusals((key,))
+        if self.shared is not None:
+            self.shared.configured(key.name)
 
     async def watch(self) -> None:
         """Renew the ledger's month and give up what was held too long, every LOOK_EVERY seconds, for ever."""
+        if self.shared is None:
+            await self._watch()
+        else:
+            await asyncio.gather(self._watch(), self.shared.watch())
+
+    async def _watch(self) -> None:
         while True:
             now_ns = self._clock.wall_ns()
             self._expire(now_ns)
@@ -184,7 +180,7 @@ class BudgetService:
                 self._charged_this_month = await charged_by_owner(charges)
             except GatewayError:
                 pass  # the ledger has said so in the log; the last figures stand
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(self._look_every)
 
     async def _recount(self, now_ns: int) -> None:
         """The clock was set back: fill the periods that it shows now from the ledger, and hold what it held.
@@ -203,7 +199,7 @@ class BudgetService:
         self.budgets.recount(charges)
         for held in holds:
             if not held.running and not self.budgets.is_open(held.id):
-                _hold(self.budgets, held)  # it was given up when the clock was ahead
+                hold_again(self.budgets, held)  # it was given up when the clock was ahead
 
     # Asked by requests
 
@@ -263,10 +259,15 @@ class BudgetService:
         assert isinstance(answer, Unpriced)
         raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
 
-    def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:
-        """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not."""
+    def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int, claims: Claims | None = None) -> bool:
+        """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not.
+
+        ``claims``: what the store granted it, if that was asked.
+        """
         if amount is None:
             return self._settings.allow_unpriced or not self._any_limited(reservation.holders, wall_ns)
+        if claims is not None and self.shared is not None:
+            return self.shared.covers(claims, reservation, amount, wall_ns)
         return self.budgets.top_up(reservation, amount, wall_ns) is None
 
     def final_error(
@@ -297,6 +298,8 @@ class BudgetService:
             self._tell(self.budgets.settle_in_part(reservation, booking.charged, doubtful, until_ns))
         elif crossings := self.budgets.settle(reservation, booking.charged):
             self._tell(crossings)
+        if self.shared is not None:
+            self.shared.ended()
 
     def most_chargeable(self, key: str, team: str | None, model: str, reserved: int) -> int | None:
         """Nano-dollars that an exchange whose outcome has become known may be charged at most; None without a budget.

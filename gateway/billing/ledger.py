@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Protocol
@@ -25,7 +25,8 @@ from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import usd_number
 from gateway.core.types import Credential, Upstream
 from gateway.stores.base import Store, UsageReports
-from gateway.stores.records import Balance, NotUnknown, Pruned, prunable_before
+from gateway.stores.budget_records import BudgetRecords
+from gateway.stores.records import Balance, Held, NotUnknown, Pruned, prunable_before
 from gateway.upstream.account import ask_account
 from gateway.upstream.pool import ConnectionPool
 from gateway.wire.account_answer import account_id, balance_nano
@@ -81,8 +82,9 @@ class LedgerService:
     """What can be done to the ledger: checked, pruned, and held against the accounts of the upstreams.
 
     ``pool``: to ask upstreams through.
-    ``amount_held``: of a running gateway, what its budgets hold for an exchange; ``resolved``: is told that an exchange
-    is charged so much, which frees what is held for it.
+    ``amount_held``: of a running gateway, what its budgets hold for an exchange; ``counted``: the budgets that the
+    store counts instead, if it does; ``resolved``: is told that an exchange is charged so much, which frees what is
+    held for it.
 
     Results are as JSON has them; times are UTC, money is US dollars. Methods raise StoreError, or
     errors.ledger_unavailable(), if the books cannot be read or written.
@@ -97,6 +99,7 @@ class LedgerService:
         wall_ns: Callable[[], int],
         amount_held: AmountHeld | None = None,
         resolved: Callable[[str, int], None] = lambda _, __: None,
+        counted: BudgetRecords | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -104,6 +107,7 @@ class LedgerService:
         self._wall_ns = wall_ns
         self._amount_held = amount_held
         self._resolved = resolved
+        self._counted = counted
 
     async def reconcile(self, since: str | None = None, until: str | None = None) -> Shown:
         """Ask every account of PiAPI's what is left on it, write that down, and hold what was drawn between all such
@@ -154,7 +158,8 @@ class LedgerService:
 
     async def held(self) -> Shown:
         """What is held for requests of unknown outcome; ``data``: rows as ``holds.held_row`` makes them."""
-        return _list(held_rows(await self._store.usage.held(self._wall_ns()), self._amount_held))
+        holds = await self._store.usage.held(self._wall_ns())
+        return _list(held_rows(holds, await self._amounts(holds)))
 
     async def release(self, ids: Sequence[str], reason: str, who: str) -> Shown:
         """Give back what is held for these exchanges: each is released in the books, charged nothing, and its budgets
@@ -168,11 +173,12 @@ class LedgerService:
             raise ValueError(f"reason: expected one line of at most {MOST_REASON} characters, for the audit log")
         now_ns = self._wall_ns()
         known = {held.id: held for held in await self._store.usage.held(now_ns)}
+        amount = await self._amounts(known.values())
         done: list[Shown] = []
         refused: list[Shown] = []
         for id in dict.fromkeys(ids):
             held = known.get(id)
-            held_nano = None if self._amount_held is None else self._amount_held(id)
+            held_nano = None if amount is None else amount(id)
             try:
                 entry = release_entry(held, id, now_ns, who, reason)
                 if not await self._store.ledger.correct(released(id, now_ns, reason), entry):
@@ -189,6 +195,15 @@ class LedgerService:
     async def audit(self, since: str) -> Shown:
         """What admins did; see ``audit_log``."""
         return await audit_log(self._store.usage, since, self._wall_ns(), self._in_force.snapshot.time_zone)
+
+    async def _amounts(self, holds: Iterable[Held]) -> AmountHeld | None:
+        """What is held for each of these by budgets; by those of the store, where it counts them. What counts on none
+        of them is held by the books alone.
+        """
+        if self._counted is None:
+            return self._amount_held
+        amounts = {held.id: held.reserved for held in holds} | dict(await self._counted.held())
+        return lambda id: amounts.get(id) or None
 
     async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
         points_per_usd = self._in_force.snapshot.points_per_usd

@@ -20,6 +20,7 @@ from gateway.cli.command import BAD_USAGE, DONE, FAILED, Command, UsageError, sa
 from gateway.cli.demo import add_demo_parser
 from gateway.cli.keys import add_keys_parser
 from gateway.cli.ledger import add_ledger_parser
+from gateway.cli.migrate import add_migrate_parser
 from gateway.cli.models import add_models_parser
 from gateway.cli.output import tell
 from gateway.cli.reload import add_reload_parser
@@ -40,6 +41,7 @@ _IN_ORDER = (
     add_ledger_parser,
     add_backup_parser,
     add_restore_parser,
+    add_migrate_parser,
     add_status_parser,
     add_reload_parser,
 )

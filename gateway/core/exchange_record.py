@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
 from gateway.core.types import (
@@ -25,6 +25,9 @@ from gateway.core.types import (
     Target,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from gateway.core.pricing.claims import Claims
 
 NO_USAGE = Usage()
 
@@ -216,6 +219,7 @@ class ExchangeRecord(Booking):
     ``at_ns``: Unix time in nanoseconds. ``model``: as requested. ``reserved``: nano-dollars.
     ``paid``: images and tasks; their intent is synced to disk (FULL). ``pieces``: how many are bought each by itself.
     ``paid_by``: the exchange that paid for what this one was given; None for one of its own.
+    ``claims``: what it asks of budgets that the store counts; None if it asks nothing, or the store counts none.
 
     The settlement, one per intent; a second one with the same id changes nothing:
     ``settled_ns``: Unix time in nanoseconds. ``status``: the HTTP status the client was (or would have been) given.
@@ -268,3 +272,4 @@ class ExchangeRecord(Booking):
     cached: bool = field(default=False, compare=False, repr=False)
     learned: str = field(default="", compare=False, repr=False)
     preferred: str = field(default="", compare=False, repr=False)
+    claims: Claims | None = field(default=None, compare=False, repr=False)

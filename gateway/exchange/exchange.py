@@ -29,6 +29,7 @@ from gateway.exchange.limiting import admit, admit_elsewhere
 from gateway.exchange.operation import Operation as Operation
 from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
+from gateway.exchange.shared_admission import admit_shared
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import Subrequest
@@ -173,17 +174,23 @@ class Exchange:
             account.record.id, key, self.route.named, most, at_ns, self._asked, route=self.route, why=bounds.why
         )
         account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
-        if arrangement is not None:
+        shared = services.budgets.shared is not None
+        if arrangement is not None and not shared:
             self._go(arrangement)
         account.reserved = True  # even if the await is cut off: the row may have been committed
-        began = services.clock.monotonic()
+        began, intent = services.clock.monotonic(), account.intent(at_ns, len(self._parts))
         try:
-            await services.ledger.reserve(account.intent(at_ns, len(self._parts)))
+            if shared:
+                await admit_shared(services, account, key, self._asked, bounds, self.route.targets, most)
+            else:
+                await services.ledger.reserve(intent)
         except GatewayError:
             account.reserved = False
             raise
         finally:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
+        if arrangement is not None and shared:  # only what the store has granted can be spent
+            self._go(arrangement)
 
     def _go(self, arrangement: Arrangement) -> None:
         """Take this way, as far as the budgets have room for a target that may cost more than the usual one."""
@@ -272,7 +279,8 @@ class Exchange:
         if target is self.route.targets[0] or reservation is None:
             return True
         bounds, most = self._bounds.raised(subrequest, target)
-        if not self.services.budgets.top_up(reservation, most, self.services.clock.wall_ns()):
+        services, claims = self.services, self.account.record.claims
+        if not services.budgets.top_up(reservation, most, services.clock.wall_ns(), claims):
             self._bounds.dearest = target
             return False
         self._bounds.held[:] = bounds  # the account has them, too

@@ -26,5 +26,8 @@ class Alone:
     def listen(self, topic: Topic, heard: Callable[[Message], None]) -> None:
         """None is there to be heard."""
 
+    def fleet_is(self, size: Callable[[], int]) -> None:
+        """It is one."""
+
     async def close(self) -> None:
         """Nothing is held."""

@@ -52,6 +52,10 @@ class SharedState(Announcements, Protocol):
     @property
     def limits(self) -> Limits: ...
 
+    def fleet_is(self, size: Callable[[], int]) -> None:
+        """``size``: how many gateways live, as the store knows it; the engine may not have seen all of them."""
+        ...
+
     async def close(self) -> None:
         """Let go of it; what this gateway holds is given back."""
         ...

@@ -28,6 +28,7 @@ from typing import Protocol
 
 from gateway.core.types import Budget
 from gateway.stores.alert_records import AlertRecords
+from gateway.stores.budget_records import BudgetRecords
 from gateway.stores.delivery_records import DeliveryRecords
 from gateway.stores.duration_records import DurationRecords
 from gateway.stores.fleet_records import FleetRecords
@@ -52,7 +53,13 @@ from gateway.stores.response_records import ResponsePlaceRecords, ResponseRecord
 
 
 class Ledger(Protocol):
-    """Append-only books. Writing is group-committed by one writer."""
+    """Append-only books. Writing is group-committed by one writer.
+
+    ``budgets``: the budgets that it counts for several gateways; None if one gateway has the store to itself.
+    """
+
+    @property
+    def budgets(self) -> BudgetRecords | None: ...
 
     @property
     def pending(self) -> int:
@@ -60,7 +67,9 @@ class Ledger(Protocol):
         ...
 
     async def reserve(self, intent: ExchangeRecord) -> None:
-        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be."""
+        """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be, ClaimRefused if one
+        of the ``budgets`` has no room for what it claims.
+        """
         ...
 
     def settle(self, settlement: ExchangeRecord) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
@@ -14,6 +15,9 @@ from gateway.stores.records import Backup
 from gateway.stores.sqlite import accept
 from gateway.stores.sqlite.backup import Progress, make_backup, read_backup, restore_backup
 from gateway.stores.sqlite.store import SQLiteReader, SQLiteStore, keys_for_writing, pepper_file, store_path
+
+if TYPE_CHECKING:
+    from gateway.stores.migration import Migrated
 
 
 async def open_store(url: str, clock: Clock, gateway_id: str = "", spill: Path | None = None) -> Store:
@@ -26,7 +30,7 @@ async def open_store(url: str, clock: Clock, gateway_id: str = "", spill: Path |
     if is_postgres(url):
         from gateway.stores.postgres.store import PostgresStore
 
-        return await PostgresStore.open(url, clock, gateway_id, spill or Path("spill"))  # type: ignore[return-value]
+        return await PostgresStore.open(url, clock, gateway_id, spill or Path("spill"))
     return await SQLiteStore.open(store_path(url), clock)
 
 
@@ -68,6 +72,21 @@ async def change_keys(
     path = store_path(url)
     with keys_for_writing(path, now_ns, lambda made: making(str(made))) as records:
         yield records, pepper_file(path)
+
+
+def migrate_store(
+    source: str, target: str, now_ns: int, told: Callable[[str, int, int], None]
+) -> Coroutine[Any, Any, Migrated]:
+    """Carry the SQLite store of one URL over to the PostgreSQL of another, or go on with that; compare both at the end.
+
+    ``told``: is called with what is under way, how many rows are there, and how many there are to be.
+    Raises StoreError, with words on what to do.
+    """
+    if not is_postgres(target):
+        raise StoreError("--to is not of the form postgresql://USER:PASSWORD@HOST:5432/DATABASE.")
+    from gateway.stores.migration import migrate_store as migrate
+
+    return migrate(store_path(source).resolve(), target, now_ns, told)
 
 
 def accept_loss(url: str, now_ns: int, who: str, reason: str) -> Sequence[str]:

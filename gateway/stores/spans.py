@@ -48,6 +48,30 @@ def split(start_ns: int, end_ns: int, pruned_ns: int) -> Iterator[Piece]:
             yield Piece(span, first, last)
 
 
+def signed(start_ns: int, end_ns: int, pruned_ns: int) -> Iterator[tuple[int, Piece]]:
+    """``split``, with as few hours as can be: 1 or -1 for each piece, whether it is to be added or taken away.
+
+    What begins two hours before a day is these two hours and the days; what ends two hours before one is the days
+    without its last two hours. So a day of a time zone is a day of UTC and a few hours.
+    """
+    pieces = list(split(start_ns, end_ns, pruned_ns))
+    rolled = [piece for piece in pieces if piece.span]
+    yield from ((1, piece) for piece in pieces if not piece.span)
+    if not rolled:
+        return
+    first, last = rolled[0].start, rolled[-1].end
+    first_day, last_day = (floor_ns(moment + DAY * NS // 2, DAY) for moment in (first, last))
+    if first_day >= last_day:
+        yield 1, Piece(HOUR, first, last)
+        return
+    yield 1, Piece(DAY, first_day, last_day)
+    for sign, start, end in ((1, first, first_day), (1, last_day, last)):
+        if start < end:
+            yield sign, Piece(HOUR, start, end)
+        elif start > end:
+            yield -sign, Piece(HOUR, end, start)
+
+
 def floor_ns(moment_ns: int, span: int) -> int:
     """The begin of the span of so many seconds that a moment is in; Unix nanoseconds."""
     return moment_ns - moment_ns % (span * NS)

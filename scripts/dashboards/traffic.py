@@ -195,10 +195,45 @@ HOUSE = (
     ),
 )
 
+STORE_UP, SHARED_UP = select("gateway_store_up"), select("gateway_shared_state_up")
+ENGINES = (
+    Panel(
+        "timeseries",
+        "Gateways, and the engines they reach",
+        "How many there are, how many can write their books, how many share limits and cooldowns. While all is well "
+        "these are one line.",
+        [
+            Query(f"count({select('gateway_build_info')})", "gateways"),
+            Query(f"sum({STORE_UP})", "with the store"),
+            Query(f"sum({SHARED_UP})", "with the shared state"),
+        ],
+    ),
+    Panel(
+        "timeseries",
+        "Waiting for the ledger, p99",
+        "Until the store had committed a row. A request waits for its intent before anything is asked upstream.",
+        [Query(quantile(0.99, "gateway_ledger_wait_seconds_bucket", "row"), "{{row}}")],
+        SECONDS,
+    ),
+    Panel(
+        "timeseries",
+        "Settlements in spill files",
+        "Written beside the store because it was gone or slow. They are booked once it is back.",
+        [Query(total(select("gateway_ledger_rows_spilled")), "spilled")],
+    ),
+)
+
 TRAFFIC = Board(
     "Traffic",
     "How much is asked, how well and how fast it is answered.",
     "now-6h",
     (KEY, TEAM, MODEL, UPSTREAM),
-    {"At a glance": AT_A_GLANCE, "Rate": RATE, "Errors": ERRORS, "Speed": SPEED, "The gateway itself": HOUSE},
+    {
+        "At a glance": AT_A_GLANCE,
+        "Rate": RATE,
+        "Errors": ERRORS,
+        "Speed": SPEED,
+        "The gateway itself": HOUSE,
+        "Engines": ENGINES,
+    },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,6 +25,15 @@ needs_promtool = pytest.mark.skipif(
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=100)
+
+
+def _groups() -> list[dict[str, Any]]:
+    return [group for path in RULES for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+
+
+def _anchor(title: str) -> str:
+    """As sites and repositories make it of a title."""
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
 def rules(kind: str) -> dict[str, dict[str, Any]]:
@@ -78,13 +88,27 @@ class TestAlerts:
             "GatewayErrorRatio",
             "GatewayUpstreamOut",
             "GatewayUpstreamKeyDead",
+            "GatewayStoreDown",
+            "GatewaySharedStateDown",
+            "GatewayUnreachable",
+            "GatewaySpillWaits",
+            "GatewayVersionsDiffer",
         }
 
     @pytest.mark.parametrize("name", rules("alert"))
     def test_say_how_bad_it_is_and_what_to_do(self, name: str) -> None:
         alert = rules("alert")[name]
         assert alert["labels"]["severity"] in ("critical", "warning")
-        assert set(alert["annotations"]) == {"summary", "description"}
+        assert set(alert["annotations"]) - {"runbook"} == {"summary", "description"}
+
+    def test_of_the_fleet_name_the_page_with_what_to_do(self) -> None:
+        named = {name: rule["annotations"].get("runbook") for name, rule in rules("alert").items()}
+        fleet = next(group for group in _groups() if group["name"] == "piapi-gateway-fleet")
+        assert {name for name, runbook in named.items() if runbook} == {rule["alert"] for rule in fleet["rules"]}
+        for runbook in filter(None, named.values()):
+            page, _, anchor = runbook.partition("#")
+            text = (DEPLOY.parent / page).read_text(encoding="utf-8")
+            assert anchor in {_anchor(title) for title in re.findall(r"^##+ (.+)$", text, re.MULTILINE)}, runbook
 
     @pytest.mark.parametrize("name", rules("alert"))
     def test_have_unit_tests_in_which_they_fire_and_in_which_they_do_not(self, name: str) -> None:

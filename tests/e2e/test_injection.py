@@ -189,6 +189,11 @@ async def test_in_fields_and_queries_of_the_admin_api(rig: Rig) -> None:
 
 
 BUILT = {
+    "stores/postgres/folding.py",
+    "stores/postgres/integrity.py",
+    "stores/postgres/open_exchanges.py",
+    "stores/postgres/pruning.py",
+    "stores/postgres/rollup.py",
     "stores/sqlite/inserts.py",
     "stores/sqlite/integrity.py",
     "stores/sqlite/jobs.py",

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from soak import fleet_kills, outages
 
@@ -44,6 +45,7 @@ async def test_a_gateway_that_is_killed_mid_load_leaves_nothing_open_and_gives_i
         assert (await rig.made.verify())[0] == 0
 
 
+@pytest.mark.timeout(300)
 async def test_gateways_that_are_killed_again_and_again_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     report = await fleet_kills.run(tmp_path, 10, 20_261_130)
 

@@ -56,6 +56,7 @@ class Fleet:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Gateway]:
         async with Gateway.serve(self.folder) as gateway:
+            await gateway.event("workers_ready", workers=2)
             yield gateway
 
 
@@ -213,7 +214,7 @@ async def test_admin_requests_reach_a_worker_with_the_key_alone(
             async with asyncio.timeout(5):
                 while Counter([(await ask(dora, gateway, chat())).status for _ in range(8)]) != {200: 8}:
                     pass
-        page = await admin(gateway, "/admin/v1/keys?limit=1000")
+        page = await admin(gateway, "/admin/v1/keys")
         assert "dora" in [key["name"] for key in page.json()["data"]]
         big = await admin(gateway, "/admin/v1/keys", "POST", content=b"{" + b" " * (300 * 1024))
         assert big.status_code == 413
@@ -246,7 +247,7 @@ async def test_a_reload_reaches_every_worker_and_a_bad_file_none(
         fleet.write()
         done = await admin(gateway, "/admin/v1/reload", "POST")
         assert (done.status_code, done.json()["status"]) == (200, "reloaded")
-        assert len(gateway.events("config_reloaded")) == 4
+        await until(lambda: len(gateway.events("config_reloaded")) == 4)
         assert await statuses("house-model") == {404}
 
 
@@ -362,7 +363,7 @@ async def test_the_log_of_all_is_one_file_of_whole_lines_opened_again_when_asked
     log, moved = fleet.folder / "gateway.log", fleet.folder / "gateway.log.1"
     fleet.settings["log"] = {"format": "json", "level": "info", "file": str(log)}
     fleet.write()
-    async with fleet.serve() as gateway:
+    async with Gateway.serve(fleet.folder) as gateway:
         await asyncio.gather(*(ask(client, gateway, chat(f"{n}")) for n in range(100)))
         log.rename(moved)
         gateway.signal(signal.SIGUSR1)

@@ -62,8 +62,7 @@ class ValkeyState:
         self._running: list[asyncio.Task[Any]] = []
         self._epoch = b""
         self._gateways: Sequence[str] = (own_id,)
-        self.fleet_size: Callable[[], int] = lambda: 1
-        """How many gateways there are as the store knows it: for those that the server has not seen."""
+        self._fleet_size: Callable[[], int] = lambda: 1
         self.limits = ValkeyLimits(
             own_id, self._calls, self.gateways, window=window, grain=grain, place_lasts=place_lasts
         )
@@ -74,7 +73,7 @@ class ValkeyState:
 
     def gateways(self) -> Sequence[str]:
         """The ids of the gateways that were alive when the server last said so; this one among them."""
-        unknown = self.fleet_size() - len(self._gateways)
+        unknown = self._fleet_size() - len(self._gateways)
         return (
             self._gateways if unknown <= 0 else (*self._gateways, *(f"unknown {number}" for number in range(unknown)))
         )
@@ -91,6 +90,9 @@ class ValkeyState:
                 await self._calls.tried.wait()
         except TimeoutError:
             pass  # it is told of once it is known
+
+    def fleet_is(self, size: Callable[[], int]) -> None:
+        self._fleet_size = size
 
     def tell(self, topic: Topic, message: Message) -> None:
         self._news.tell(topic, message)

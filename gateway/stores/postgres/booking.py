@@ -8,15 +8,14 @@ same, with its intent if it brings that along: the server may have lost it in a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.stores.postgres import inserts
+from gateway.stores.postgres.settling import claim_again
 from gateway.stores.records import Correction, ExchangeRecord
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 LATE = "settled after another gateway had taken over"
 """The reason of a correction by the gateway that was taken for dead."""
@@ -145,6 +144,7 @@ async def _settle_alone(connection: Connection, settlement: ExchangeRecord, pric
     await connection.execute("SELECT make_ledger_months($1, $1)", intent_ns)
     if moved and settlement.key and settlement.at_ns:
         await inserts.insert_lost_intent(connection, settlement, gateway)
+        await claim_again(connection, settlement, gateway)
     return await inserts.insert_settlement(connection, settlement, price, intent_ns)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.stores.postgres.booking import write_correction
 from gateway.stores.records import Correction, NotUnknown
 
 if TYPE_CHECKING:
-    import asyncpg
+    from gateway.stores.postgres.pool import Connection
 
 
-async def correct(connection: asyncpg.Connection[Any], correction: Correction, price: int | None) -> bool:
+async def correct(connection: Connection, correction: Correction, price: int | None) -> bool:
     """Inside a transaction: add a correction; False if the exchange has one already.
 
     Raises NotUnknown if the exchange is not of unknown outcome.

@@ -12,9 +12,7 @@ from gateway.stores.records import ExchangeRecord, TaskRecord
 from gateway.stores.settled_fields import attempt_fields
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 MAX_ROWS = 1024
 """Rows a statement: some 300 KB."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.stores.postgres.budget_check import budget_problems
 from gateway.stores.postgres.rollup import FIGURES, LONG, pruned_before
 from gateway.stores.records import Verification
 from gateway.stores.spans import NS
@@ -63,8 +64,10 @@ _RULES = (
         "(SELECT coalesce(sum((a ->> 'cost')::numeric), 0) FROM jsonb_array_elements(attempts) AS a)",
     ),
     (
+        # Those of a month that is being pruned leave a moment after its intents; a task is made soon after its intent.
         "task {} was bought for an exchange that has no intent",
-        "SELECT t.task_id FROM tasks AS t WHERE t.at_ns >= (SELECT coalesce(max(before_ns), 0) FROM prunes) "
+        "SELECT t.task_id FROM tasks AS t "
+        "WHERE t.at_ns >= (SELECT coalesce(max(before_ns) + 86400000000000, 0) FROM prunes) "
         "AND NOT EXISTS (SELECT FROM intents AS i WHERE i.id = t.exchange)",
     ),
     (
@@ -158,7 +161,7 @@ async def problems(connection: asyncpg.Connection[Any]) -> list[str]:
     the same story again.
     """
     found = [*await _missing_triggers(connection), *await _wrong_rows(connection)]
-    return found or await _wrong_sums(connection)
+    return found or [*await _wrong_sums(connection), *await budget_problems(connection)]
 
 
 async def _missing_triggers(connection: asyncpg.Connection[Any]) -> list[str]:

@@ -10,32 +10,25 @@ import asyncio
 import logging
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.core import errors
-from gateway.stores.postgres import inserts
-from gateway.stores.postgres.link import (
-    ANSWER_SECONDS,
-    RETRY_SECONDS,
-    Health,
-    Link,
-    engine_errors,
-    passing_errors,
-    whole,
-)
+from gateway.stores.postgres import inserts, link
+from gateway.stores.postgres.link import RETRY_SECONDS, Health, Link, engine_errors, passing_errors, whole
 from gateway.stores.postgres.months import Months
 from gateway.stores.records import ExchangeRecord
 
 if TYPE_CHECKING:
-    import asyncpg
+    from gateway.stores.postgres.pool import Connection
 
-    Connection = asyncpg.Connection[Any]
+IDLE_SECONDS = 5.0
+"""Without an intent, until the server is asked whether it is still there."""
 
 TRIES = 5
 """Of a transaction that others are in the way of."""
 
 Admit = Callable[["Connection", Sequence[ExchangeRecord]], Awaitable[Mapping[str, Exception]]]
-"""Asks the budgets of these, in their transaction; the ids of those that are refused, and what their callers are told."""
+"""Asks the budgets of these, in their transaction; the ids of those that are refused, with what each caller is told."""
 
 log = logging.getLogger("gateway.stores")
 
@@ -50,7 +43,7 @@ class IntentWriter:
 
     def __init__(
         self,
-        link: Link,
+        own: Link,
         health: Health,
         months: Months,
         gateway: str,
@@ -59,7 +52,7 @@ class IntentWriter:
         acknowledged: Callable[[], None],
     ) -> None:
         self.under_way: set[str] = set()
-        self._link = link
+        self._link = own
         self._health = health
         self._months = months
         self._gateway = gateway
@@ -100,13 +93,21 @@ class IntentWriter:
                 if not self._health.usable:
                     await self._try_again()
                 elif not self._queue:
-                    self._wake.clear()
-                    await self._wake.wait()
+                    await self._rest()
                 else:
                     await self._write(self._take())
         finally:
             self._refuse()
             await self._link.close()
+
+    async def _rest(self) -> None:
+        """Wait for intents; now and then see whether the server is still there."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            await self._probe("SELECT 1")
 
     def _take(self) -> list[tuple[ExchangeRecord, Future[None]]]:
         taken, self._queue = self._queue[: inserts.MAX_ROWS], self._queue[inserts.MAX_ROWS :]
@@ -115,7 +116,7 @@ class IntentWriter:
     async def _write(self, batch: list[tuple[ExchangeRecord, Future[None]]]) -> None:
         if not batch:
             return
-        self.under_way = {intent.id for intent, _ in batch}
+        self.under_way.update(intent.id for intent, _ in batch)
         try:
             for _ in range(TRIES):
                 try:
@@ -134,6 +135,8 @@ class IntentWriter:
             for intent, waiter in batch:
                 _answer(waiter, refused.get(intent.id))
         finally:
+            for _, waiter in batch:
+                _answer(waiter, errors.ledger_unavailable())  # those a mistake of ours has left without an answer
             self.under_way.clear()
             self._acknowledged()
 
@@ -143,13 +146,13 @@ class IntentWriter:
         if missing := self._months.missing(intent.at_ns for intent in intents):
             await self._months.make(connection, missing)
         if not any(getattr(intent, "claims", ()) for intent in intents):
-            await inserts.insert_intents(connection, intents, self._gateway, ANSWER_SECONDS)
+            await inserts.insert_intents(connection, intents, self._gateway, link.ANSWER_SECONDS)
             return {}
         async with whole(connection):
             refused = await self._admit(connection, intents)
             admitted = [intent for intent in intents if intent.id not in refused] if refused else intents
             if admitted:
-                await inserts.insert_intents(connection, admitted, self._gateway, ANSWER_SECONDS)
+                await inserts.insert_intents(connection, admitted, self._gateway, link.ANSWER_SECONDS)
         return refused
 
     async def _write_singly(self, batch: list[tuple[ExchangeRecord, Future[None]]], error: Exception) -> None:
@@ -183,13 +186,17 @@ class IntentWriter:
         self._refuse()
         if self._ending:
             return
+        await self._probe("UPDATE probe SET beats = beats + 1")
+        if not self._health.usable:
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _probe(self, statement: str) -> None:
         try:
             connection = await self._link.connection()
-            await connection.execute("UPDATE probe SET beats = beats + 1", timeout=ANSWER_SECONDS)
+            await connection.execute(statement, timeout=link.ANSWER_SECONDS)
         except engine_errors() as error:
             self._health.failed(error)
             self._link.drop()
-            await asyncio.sleep(RETRY_SECONDS)
         else:
             self._health.worked()
 

@@ -1,32 +1,37 @@
 """The ledger in a PostgreSQL database that several gateways share.
 
 Intents are committed by ``intents.py``, settlements by ``settlements.py``, each on a connection of its own; the rest
-takes one of the pool's. What the server cannot take of settlements lies in a spill file of this gateway's (``spills.py``),
-which it books itself when the server is back, or else any gateway that sees the file.
+takes one of the pool's. What the server cannot take of settlements lies in a spill file of this gateway's
+(``spills.py``), which it books itself when the server is back, or else any gateway that sees the file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.core import errors
 from gateway.core.errors import OperatorError, StoreError
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.postgres import corrections, inserts, open_exchanges, pruning
+from gateway.stores.postgres.admitting import admit
 from gateway.stores.postgres.audit import append
 from gateway.stores.postgres.booked_prices import BookedPrices
+from gateway.stores.postgres.budgets import PostgresBudgets
 from gateway.stores.postgres.intents import IntentWriter
 from gateway.stores.postgres.left import Left
-from gateway.stores.postgres.link import Health, Link
+from gateway.stores.postgres.link import RETRY_SECONDS, Health, Link
 from gateway.stores.postgres.months import Months
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.rollup import snapshot
 from gateway.stores.postgres.settlements import SettlementWriter
+from gateway.stores.postgres.settling import settle_claims
 from gateway.stores.postgres.spills import open_spill, remove_spill
 from gateway.stores.postgres.writing import storable
 from gateway.stores.records import (
@@ -40,14 +45,19 @@ from gateway.stores.records import (
 )
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 T = TypeVar("T")
 
 MAX_WAITING = 1_000
 """Intents that may wait for their commit; one more is refused."""
+
+SWEEP_AFTER = 10.0
+"""Seconds after the server is back, and of a row that is swept: longer than a statement may take on the server."""
+
+_INTENTS, _SETTLEMENTS = "intents", "settlements"
+
+_OWN = "SELECT id, at_ns FROM open_intents WHERE gateway = $1 AND at_ns <= $2"
 
 _FIND_TASK = """
 SELECT task_id, upstream, credential, exchange, key, model, at_ns FROM tasks WHERE task_id = $1
@@ -57,38 +67,39 @@ ORDER BY at_ns DESC, number DESC LIMIT 1
 log = logging.getLogger("gateway.stores")
 
 
-async def _admit_all(connection: Connection, intents: Sequence[ExchangeRecord]) -> Mapping[str, Exception]:
-    return {}
-
-
-async def _no_claims(connection: Connection, ids: Sequence[str], doubtful: Mapping[str, int]) -> None:
-    return
-
-
 class PostgresLedger:
     """Append-only books of a fleet; implements ``stores.base.Ledger``. Belongs to the loop it was opened on.
 
     ``recovered``: intents that gateways which are gone had left open, settled as ``unknown`` when this one started.
-    ``booked_late``: settlements that they had to leave in their spill files, read in by this one.
+    ``booked_late``: settlements that they had to leave in their spill files, read in by this one. ``budgets``: those of
+    the whole fleet: intents are refused which they have no room for.
     """
 
     def __init__(self, pool: PostgresPool, clock: Clock, gateway: str, folder: Path) -> None:
         self.recovered = self.booked_late = 0
+        self.budgets = PostgresBudgets(pool)
         self._pool = pool
+        self._gateway = gateway
         self._clock = clock
         self._prices = BookedPrices(pool)
         self._months = Months()
         self._health = Health(pool.name, self._health_changed)
-        self._left = Left(pool, folder, gateway, self._prices.numbers, _no_claims)
+        self._left = Left(pool, folder, gateway, self._prices.numbers, settle_claims)
         self._spill = open_spill(folder, gateway)
         self._intents = IntentWriter(
-            Link(pool), self._health, self._months, gateway, _admit_all, self._withdraw, self._acknowledged
+            Link(pool, self._lost),
+            self._health,
+            self._months,
+            gateway,
+            partial(admit, gateway),
+            self._withdraw,
+            self._acknowledged,
         )
         self._settlements = SettlementWriter(
-            Link(pool), self._health, self._spill, gateway, self._prices.numbers, _no_claims, self._intents.under_way
+            Link(pool), self._health, self._spill, gateway, self._prices.numbers, settle_claims, self._intents.under_way
         )
-        self._tasks = TrackedTasks(_failed)
-        self._writing: list[asyncio.Task[None]] = []
+        self._tasks = TrackedTasks(self._failed)
+        self._writing: dict[str, asyncio.Task[None]] = {}
         self._open: set[str] = set()
         self._closed = False
 
@@ -107,10 +118,8 @@ class PostgresLedger:
         except BaseException:
             remove_spill(ledger._spill)
             raise
-        ledger._writing = [
-            ledger._tasks.spawn(ledger._intents.run(), "intents"),
-            ledger._tasks.spawn(ledger._settlements.run(), "settlements"),
-        ]
+        ledger._begin(_INTENTS)
+        ledger._begin(_SETTLEMENTS)
         return ledger
 
     @property
@@ -212,7 +221,7 @@ class PostgresLedger:
                 if not await corrections.correct(connection, correction, price):
                     return False
                 await append(connection, audit)
-                await _no_claims(connection, [correction.id], {})
+                await settle_claims(connection, [correction.id])
         except (StoreError, TimeoutError) as error:
             if isinstance(error.__cause__, inserts.unfit()):
                 raise ValueError(
@@ -243,6 +252,18 @@ class PostgresLedger:
             await self._months.make_ahead(connection, now_ns)
         await self._left.book_spilled()
         await self._left.settle_of_the_gone(now_ns)
+        await self.sweep(SWEEP_AFTER)
+
+    async def sweep(self, older: float) -> None:
+        """Release what is open in the books of this gateway, and no request of it: the server did what had been given
+        up. ``older``: seconds that such a row must be. Raises StoreError.
+        """
+        before_ns = self._clock.wall_ns() - int(older * 1e9)
+        async with self._pool.connection() as connection:
+            found = await connection.fetch(_OWN, self._gateway, before_ns)
+        for row in found:
+            if row["id"] not in self._open:
+                self._withdraw(ExchangeRecord(row["id"], row["at_ns"]))
 
     async def close(self) -> None:
         """Commit what is pending, end the writers, let go of the spill file. A second call does nothing."""
@@ -252,10 +273,26 @@ class PostgresLedger:
         self._intents.end()
         self._settlements.end()
         try:
-            await asyncio.gather(*map(asyncio.shield, self._writing), return_exceptions=True)
+            await asyncio.gather(*map(asyncio.shield, self._writing.values()), return_exceptions=True)
         finally:
             await self._tasks.cancel_all()
+            await self._settlements.finish()
             remove_spill(self._spill)
+
+    def _begin(self, name: str) -> None:
+        writer = self._intents if name == _INTENTS else self._settlements
+        self._writing[name] = self._tasks.spawn(writer.run(), name)
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        """A mistake of ours: what was being written is tried again, or was refused."""
+        log.critical("writing %s failed by a mistake: %r", name, error)
+        self._health.failed(error)
+        if name in self._writing and not self._closed:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_again, name)
+
+    def _begin_again(self, name: str) -> None:
+        if not self._closed:
+            self._begin(name)
 
     def _withdraw(self, intent: ExchangeRecord) -> None:
         """It was refused, and may be in the books all the same: there it is released then."""
@@ -278,8 +315,22 @@ class PostgresLedger:
     def _acknowledged(self) -> None:
         self._settlements.look_again()
 
+    def _lost(self) -> None:
+        if not self._closed:
+            self._health.failed(ConnectionError("the server has closed the connection"))
+
     def _health_changed(self, usable: bool) -> None:
-        self._intents.wake()
+        if not usable:
+            self._intents.wake()
+            return
+        self._tasks.spawn(self._after_outage(), "looking after an outage")
+
+    async def _after_outage(self) -> None:
+        """The server may still have done what we gave up meanwhile."""
+        await self._pool.expire()
+        await asyncio.sleep(SWEEP_AFTER)
+        with suppress(StoreError):
+            await self.sweep(SWEEP_AFTER)
 
     async def _read(self, query: Callable[[Connection], Awaitable[T]], what: str) -> T:
         try:
@@ -296,7 +347,3 @@ class PostgresLedger:
         except StoreError as error:
             log.error("%s: %s", failure, error)
             raise errors.ledger_unavailable() from error
-
-
-def _failed(name: str, error: BaseException) -> None:
-    log.critical("the writer of %s ended by a mistake: %r", name, error)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from socket import gethostname
 
 from gateway.core.errors import StoreError
+from gateway.stores.gateway_records import LEASE
 from gateway.stores.postgres import inserts
 from gateway.stores.postgres.booking import settle_left
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.settlements import Claims, Prices, book_with_claims, numbers_of
 from gateway.stores.postgres.spills import left_spill, spills_in
 from gateway.stores.records import ExchangeRecord
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
 
 MOST_AT_ONCE = 1_000
 """Open requests settled in one transaction."""
@@ -28,7 +24,7 @@ SELECT DISTINCT gateway FROM open_intents AS o
 WHERE gateway <> $1 AND NOT EXISTS (SELECT FROM gateways AS g WHERE g.id = o.gateway)
 """
 
-_ALL_OTHERS = "SELECT DISTINCT gateway FROM open_intents WHERE gateway <> $1"
+_ELSEWHERE = "SELECT id FROM gateways WHERE hostname <> $1 AND seen_at > clock_timestamp() - make_interval(secs => $2)"
 
 log = logging.getLogger("gateway.stores")
 
@@ -49,8 +45,12 @@ class Left:
         Raises StoreError if they cannot be booked now: they stay where they are.
         """
         new = 0
-        for path in spills_in(self._folder):
-            if path.stem == self._gateway or (gateways is not None and path.stem not in gateways):
+        files = [path for path in spills_in(self._folder) if path.stem != self._gateway]
+        if gateways is not None:
+            files = [path for path in files if path.stem in gateways]
+        elsewhere = await self._elsewhere() if files else ()
+        for path in files:
+            if path.stem in elsewhere:  # locks may not reach there
                 continue
             with left_spill(path) as settlements:
                 for start in range(0, len(settlements or ()), inserts.MAX_ROWS):
@@ -60,8 +60,7 @@ class Left:
     async def settle_of_the_gone(self, now_ns: int) -> int:
         """Settle what is open of gateways that are not among the fleet's (any more); how many there were."""
         async with self._pool.connection() as connection:
-            fleet = await connection.fetchval("SELECT to_regclass('gateways') IS NOT NULL")
-            rows = await connection.fetch(_GONE if fleet else _ALL_OTHERS, self._gateway)
+            rows = await connection.fetch(_GONE, self._gateway)
         return await self.settle([row["gateway"] for row in rows], now_ns)
 
     async def settle(self, gateways: Collection[str], now_ns: int) -> int:
@@ -76,16 +75,22 @@ class Left:
             more = len(ids) == MOST_AT_ONCE
         return settled
 
+    async def _elsewhere(self) -> set[str]:
+        """The gateways that live on other machines."""
+        async with self._pool.connection() as connection:
+            return {row["id"] for row in await connection.fetch(_ELSEWHERE, gethostname(), LEASE)}
+
     async def _book(self, settlements: Sequence[ExchangeRecord]) -> int:
         """Book them, each id once; those that fit no row are set aside."""
         once = list({one.id: one for one in reversed(settlements)}.values())
+        misfits: tuple[type[Exception], ...] = (StoreError, *inserts.unfit())
         try:
             prices = await numbers_of(self._prices, once)
             async with self._pool.transaction() as connection:
                 return len(await book_with_claims(connection, once, prices, self._gateway, self._claims))
-        except (StoreError, *inserts.unfit()) as error:
+        except misfits as error:
             problem = error.__cause__ if isinstance(error, StoreError) else error
-            if not isinstance(problem, inserts.unfit()):
+            if problem is None or not isinstance(problem, inserts.unfit()):
                 raise
             if len(once) > 1:
                 return sum([await self._book([settlement]) for settlement in once])

@@ -7,13 +7,13 @@ from asyncio import CancelledError
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import StoreError
-from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.pool import PostgresPool, driver_errors
 
 if TYPE_CHECKING:
-    import asyncpg
+    from gateway.stores.postgres.pool import Connection
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
@@ -33,9 +33,7 @@ log = logging.getLogger("gateway.stores")
 @cache
 def engine_errors() -> tuple[type[Exception], ...]:
     """What writing may raise where the store is at fault, or the way to it."""
-    import asyncpg
-
-    return (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, StoreError)
+    return (*driver_errors(), StoreError)
 
 
 @cache
@@ -48,11 +46,15 @@ def passing_errors() -> tuple[type[Exception], ...]:
 
 def plain(error: BaseException) -> str:
     """One line of what the server or the system said."""
+    import asyncpg
+
+    if isinstance(error, asyncpg.InternalClientError):  # about the driver's own state
+        return "the server has closed the connection"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 @asynccontextmanager
-async def whole(connection: asyncpg.Connection[Any]) -> AsyncIterator[None]:
+async def whole(connection: Connection) -> AsyncIterator[None]:
     """A transaction, committed at the end. One that took too long, or was cancelled, ends with its connection: to roll
     back would wait for the same server.
     """
@@ -99,21 +101,23 @@ class Health:
 
 
 class Link:
-    """One connection, of one user at a time."""
+    """One connection, of one user at a time. ``lost``: is called when it is closed by the other side, at once."""
 
-    def __init__(self, pool: PostgresPool) -> None:
+    def __init__(self, pool: PostgresPool, lost: Callable[[], None] = lambda: None) -> None:
         self._pool = pool
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._lost = lost
+        self._connection: Connection | None = None
         self._deferred: bool | None = None
 
-    async def connection(self) -> asyncpg.Connection[Any]:
+    async def connection(self) -> Connection:
         """The connection; raises ``engine_errors`` if there is none to be had."""
         if self._connection is None or self._connection.is_closed():
             self._deferred = None
             self._connection = await self._pool.connect(CONNECT_SECONDS, ANSWER_SECONDS)
+            self._connection.add_termination_listener(self._terminated)
         return self._connection
 
-    async def synced(self, synced: bool) -> asyncpg.Connection[Any]:
+    async def synced(self, synced: bool) -> Connection:
         """The connection, whose commits are on the server's disk when they return, or, if not ``synced``, within the
         second after: they survive this process then, not a crash of the server.
         """
@@ -125,13 +129,17 @@ class Link:
 
     def drop(self) -> None:
         """Forget the connection, whatever it is doing."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        dropped, self._connection = self._connection, None
+        if dropped is not None:
+            dropped.terminate()
+
+    def _terminated(self, connection: Connection) -> None:
+        if connection is self._connection:
+            self._lost()
 
     async def close(self) -> None:
         """Say goodbye, if that is quick."""
-        if self._connection is not None:
+        closing, self._connection = self._connection, None
+        if closing is not None:
             with suppress(*engine_errors()):
-                await self._connection.close(timeout=CONNECT_SECONDS)
-            self.drop()
+                await closing.close(timeout=CONNECT_SECONDS)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncpg
+    from gateway.stores.postgres.pool import Connection
 
 AHEAD_NS = 45 * 24 * 3600 * 1_000_000_000
 """How long before a month begins its partitions are there: more than a month, so that one always is."""
@@ -27,13 +27,13 @@ class Months:
         outside = [moment for moment in moments_ns if not self._first <= moment < self._last]
         return list({month: moment for moment in outside if (month := _month(moment)) not in self._known}.values())
 
-    async def make(self, connection: asyncpg.Connection[Any], moments_ns: Iterable[int]) -> None:
+    async def make(self, connection: Connection, moments_ns: Iterable[int]) -> None:
         """Have partitions for the months of these moments."""
         for moment in moments_ns:
             await connection.fetchval(_MAKE, moment, moment)
             self._known.add(_month(moment))
 
-    async def make_ahead(self, connection: asyncpg.Connection[Any], now_ns: int) -> None:
+    async def make_ahead(self, connection: Connection, now_ns: int) -> None:
         """Have partitions for this month and what is near."""
         await connection.fetchval(_MAKE, now_ns, now_ns + AHEAD_NS)
         self._first, self._last = now_ns, now_ns + AHEAD_NS

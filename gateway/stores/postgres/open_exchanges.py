@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.stores.postgres.rollup import LONG, add_up, pruned_before, rounded_end
 from gateway.stores.records import Held, TaskRecord, UnknownExchange
-from gateway.stores.spans import split
+from gateway.stores.spans import signed
 
 if TYPE_CHECKING:
     import asyncpg
@@ -79,7 +79,7 @@ async def charged_since(
     In a transaction of the caller's. What was pruned, and what is not folded into the roll-up yet, is in it.
     """
     until = _EVER if end_ns is None else await rounded_end(connection, end_ns)
-    pieces = [("", piece) for piece in split(start_ns, until, await pruned_before(connection))]
+    pieces = [("", *piece) for piece in signed(start_ns, until, await pruned_before(connection))]
     sums = await add_up(connection, pieces, ("key", "team", "model"), ("requests", "charged"))
     return {(key, team or None, model): charged for (_, key, team, model), (_, charged) in sums.items()}
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gateway.core.errors import StoreError
 from gateway.stores.postgres.place import store_name
 
 if TYPE_CHECKING:
     import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
 
 MOST_CONNECTIONS = 8
 """A gateway's: a fleet of twenty stays below the 200 that a small server is given."""
@@ -22,6 +25,16 @@ ANSWER_WITHIN = 30.0
 
 WAIT_WITHIN = 5.0
 """Seconds until a connection must be free."""
+
+
+@cache
+def driver_errors() -> tuple[type[Exception], ...]:
+    """What asyncpg raises for a statement, a connection, or the lack of one; also for a connection that the server has
+    just given up, which it takes for a mistake of its own.
+    """
+    import asyncpg
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 class PostgresPool:
@@ -47,24 +60,27 @@ class PostgresPool:
                 "Run: pip install 'piapi-gateway[postgres]'"
             ) from None
         settings = {"application_name": application, "timezone": "UTC"}
+        failures: tuple[type[Exception], ...] = (*driver_errors(), ValueError)
         try:
             pool = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                min_size=0,  # kept up by the pool itself, with a traceback in the log a second while the server is gone
                 max_size=most,
                 timeout=CONNECT_WITHIN,
                 command_timeout=ANSWER_WITHIN,
                 max_inactive_connection_lifetime=300.0,
                 server_settings=settings,
             )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+            async with pool.acquire(timeout=CONNECT_WITHIN):
+                pass
+        except failures as error:
             raise StoreError(
                 f"store: {name} cannot be reached: {_plain(error)}. "
                 "Check that the server runs, the address, the user, the password and that the database exists."
             ) from None  # what it was raised from may quote the URL
 
-        def connect(within: float, answer_within: float) -> Awaitable[Any]:
-            return asyncpg.connect(url, timeout=within, command_timeout=answer_within, server_settings=settings)
+        async def connect(within: float, answer_within: float) -> Any:
+            return await asyncpg.connect(url, timeout=within, command_timeout=answer_within, server_settings=settings)
 
         return cls(pool, name, connect)
 
@@ -87,12 +103,10 @@ class PostgresPool:
         """A connection, for a moment. Raises StoreError if there is none, and for what fails on it; what its user
         raises itself passes.
         """
-        import asyncpg
-
         try:
             async with self._pool.acquire(timeout=WAIT_WITHIN) as connection:
                 yield connection
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except driver_errors() as error:
             raise StoreError(f"{self.name} cannot be used: {_plain(error)}. Check the server and its log.") from error
 
     @asynccontextmanager

@@ -89,6 +89,7 @@ async def _prune(pool: PostgresPool, before_ns: int, now_ns: int) -> tuple[int, 
     async with pool.connection() as connection:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=LONG)
         try:
+            await _count_months(connection, before_ns, now_ns, left)  # what an earlier pruning left
             for month, first_ns, end_ns in await _months(connection, before_ns):
                 whole = end_ns <= before_ns and await _let_month_go(connection, month, before_ns, now_ns, left)
                 if not whole:
@@ -141,7 +142,7 @@ async def _let_month_go(
 
 
 async def _count_months(connection: asyncpg.Connection[Any], before_ns: int, now_ns: int, left: _Counts) -> None:
-    """Count what the months that left had, and drop them: also those that an earlier pruning could not."""
+    """Count what the months that left had, and drop them."""
     for (month,) in await connection.fetch("SELECT * FROM months_gone()"):
         async with connection.transaction():
             left.add(

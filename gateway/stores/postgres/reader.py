@@ -11,6 +11,7 @@ from gateway.core.errors import StoreError
 from gateway.core.types import Budget
 from gateway.stores.key_records import MAX_PAGE, StoredKey
 from gateway.stores.postgres.keys import PostgresKeyReader
+from gateway.stores.postgres.migrated_books import require_whole
 from gateway.stores.postgres.migrating import migrations
 from gateway.stores.postgres.place import store_name
 from gateway.stores.postgres.pool import PostgresPool
@@ -122,3 +123,4 @@ async def _require_books(connection: asyncpg.Connection[Any], name: str) -> None
         raise StoreError(f"{name} was written by a newer version of piapi-gateway. Run that version, or a newer one.")
     if known - applied:
         raise StoreError(f"{name} holds no books of this version yet. Start the gateway once to bring it up to date.")
+    await require_whole(connection, name)

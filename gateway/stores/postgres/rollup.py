@@ -24,9 +24,25 @@ FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "
 LONG = 3_600.0
 """Seconds for a statement that may look at all rows."""
 
+_BY_RANGE = (
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; "
+    "SET LOCAL work_mem = '64MB'"
+)
+"""For look-ups by range from a list of pieces: joined the other way round, all there ever was would be read."""
+
+_BY_ROW = f"{_BY_RANGE}; SET LOCAL enable_seqscan = off"
+"""For rows that are looked up one by one by their key."""
+
+_AS_BEFORE = (
+    "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT; "
+    "SET LOCAL jit TO DEFAULT; SET LOCAL work_mem TO DEFAULT"
+)
+
 _COLUMNS = ", ".join(("key", "team", "model", "upstream", "price", "certainty", *FIGURES))
 
-Labelled = tuple[str, Piece]
+Asked = tuple[str, int, Piece]
+"""The label of a period, and a piece of it that is added or taken away: see ``spans.signed``."""
+
 Group = tuple[Any, ...]
 Sums = tuple[int, ...]
 
@@ -53,7 +69,7 @@ async def snapshot(connections: Connections) -> AsyncIterator[asyncpg.Connection
 
 
 async def add_up(
-    connection: asyncpg.Connection[Any], pieces: Iterable[Labelled], columns: Sequence[str], figures: Sequence[str]
+    connection: asyncpg.Connection[Any], pieces: Iterable[Asked], columns: Sequence[str], figures: Sequence[str]
 ) -> dict[Group, Sums]:
     """The sums of what came in during the pieces, by their label and the values of ``columns``.
 
@@ -61,23 +77,21 @@ async def add_up(
     each perhaps behind a certainty; the first one is ``requests``. Groups without a single request are left out.
     In a transaction of the caller's.
     """
-    rolled: list[Labelled] = []
-    edges: list[Labelled] = []
-    for label, piece in pieces:
-        (rolled if piece.span else edges).append((label, piece))
+    asked = list(pieces)
+    rolled, edges = [one for one in asked if one[2].span], [one for one in asked if not one[2].span]
     totals: dict[Group, Sums] = {}
     width = 1 + len(columns)
-    # Lookups by range from a list of pieces: joined the other way round, all there ever was would be read.
-    await connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-    for source, unit, asked in ((_ROLLED, NS, rolled), (_EDGES, 1, edges)):
-        if not asked:
+    for settings, source, unit, parts in ((_BY_RANGE, _ROLLED, NS, rolled), (_BY_ROW, _EDGES, 1, edges)):
+        if not parts:
             continue
+        await connection.execute(settings)
         rows = await connection.fetch(
             _summing(source, columns, figures),
-            [label for label, _ in asked],
-            [piece.span for _, piece in asked],
-            [piece.start // unit for _, piece in asked],
-            [piece.end // unit for _, piece in asked],
+            [label for label, _, _ in parts],
+            [sign for _, sign, _ in parts],
+            [piece.span for _, _, piece in parts],
+            [piece.start // unit for _, _, piece in parts],
+            [piece.end // unit for _, _, piece in parts],
             timeout=LONG,
         )
         for row in rows:
@@ -85,7 +99,7 @@ async def add_up(
             group, sums = values[:width], tuple(map(int, values[width:]))
             known = totals.get(group)
             totals[group] = sums if known is None else tuple(map(add, known, sums))
-    await connection.execute("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
+    await connection.execute(_AS_BEFORE)
     return {group: sums for group, sums in totals.items() if sums[0]}
 
 
@@ -111,7 +125,8 @@ def _summing(source: str, columns: Sequence[str], figures: Sequence[str]) -> str
     summed = ", ".join(_summed(figure) for figure in figures)
     return (
         f"SELECT {named}, {summed} "  # noqa: S608
-        "FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS p (label, span, first, last) "
+        "FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[]) "
+        "AS p (label, sign, span, first, last) "
         f"CROSS JOIN LATERAL ({source}) AS s GROUP BY {named}"
     )
 
@@ -120,7 +135,7 @@ def _summed(figure: str) -> str:
     """As text: what adds up to more than a column holds is no error, and text is quick to read."""
     certainty, _, column = figure.rpartition(" ")
     only = f" FILTER (WHERE s.certainty = '{certainty}')" if certainty else ""
-    return f"coalesce(sum(s.{column}){only}, 0)::text"
+    return f"coalesce(sum(s.{column} * p.sign){only}, 0)::text"
 
 
 _ROLLED = (

@@ -10,28 +10,18 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import StoreError
 from gateway.runtime.tasks import TrackedTasks
-from gateway.stores.postgres import inserts
+from gateway.stores.postgres import inserts, link
 from gateway.stores.postgres.booking import book
-from gateway.stores.postgres.link import (
-    ANSWER_SECONDS,
-    RETRY_SECONDS,
-    Health,
-    Link,
-    engine_errors,
-    passing_errors,
-    whole,
-)
+from gateway.stores.postgres.link import RETRY_SECONDS, Health, Link, engine_errors, passing_errors, whole
 from gateway.stores.records import BookedPrice, ExchangeRecord
 from gateway.stores.spill import Spill
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[Any]
+    from gateway.stores.postgres.pool import Connection
 
 GATHER_SECONDS = 0.025
 """How long settlements gather. A killed process leaves at most these, and those on their way, as unknown."""
@@ -61,7 +51,7 @@ class SettlementWriter:
 
     def __init__(
         self,
-        link: Link,
+        own: Link,
         health: Health,
         spill: Spill,
         gateway: str,
@@ -69,7 +59,7 @@ class SettlementWriter:
         claims: Claims,
         not_yet: Collection[str],
     ) -> None:
-        self._link = link
+        self._link = own
         self._health = health
         self._spill = spill
         self._gateway = gateway
@@ -110,7 +100,7 @@ class SettlementWriter:
     async def flush(self) -> None:
         """Return when all that was handed over is committed. Raises TimeoutError if that takes ANSWER_SECONDS."""
         due = set(self._owed)
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(link.ANSWER_SECONDS):
             while not due.isdisjoint(self._owed):
                 self._hurry.set()
                 self._wake.set()
@@ -124,22 +114,24 @@ class SettlementWriter:
         self._wake.set()
 
     async def run(self) -> None:
-        """Write until the end; what is left then stays in the spill file."""
-        try:
-            while self._until is None:
-                self._wake.clear()
-                await self._wake.wait()
-                await self._gather()
-                while (ready := self._take()) and not self._gives_up():
-                    if not await self._write_watched(ready):
-                        await asyncio.sleep(RETRY_SECONDS)
-                self._tidy()
-        finally:
-            self._ended = True
-            await self._spill_owed()
-            _log_spilled([self._owed.pop(id) for id in self._kept], self._spill)
-            _log_unbooked(list(self._owed.values()))
-            await self._link.close()
+        """Write until the end."""
+        self.look_again()
+        while self._until is None:
+            await self._wake.wait()
+            await self._gather()
+            self._wake.clear()
+            while (ready := self._take()) and not self._gives_up():
+                if not await self._write_watched(ready):
+                    await asyncio.sleep(RETRY_SECONDS)
+            self._tidy()
+
+    async def finish(self) -> None:
+        """After ``run``: leave to the spill file what is not written."""
+        self._ended = True
+        await self._spill_owed()
+        _log_spilled([self._owed.pop(id) for id in self._kept], self._spill)
+        _log_unbooked(list(self._owed.values()))
+        await self._link.close()
 
     async def _gather(self) -> None:
         with suppress(TimeoutError):
@@ -215,7 +207,10 @@ class SettlementWriter:
     async def _spill_owed(self) -> None:
         """Put on the disk, outside of the store, what is owed and not there yet."""
         unsafe = [one for id, one in self._owed.items() if id not in self._kept]
-        if unsafe and await asyncio.to_thread(self._spill.append, unsafe):
+        if not unsafe:
+            return
+        written: bool = await asyncio.to_thread(self._spill.append, unsafe)
+        if written:
             self._kept.update(one.id for one in unsafe if one.id in self._owed)
 
     def _tidy(self) -> None:
@@ -242,7 +237,7 @@ async def book_with_claims(
     claims: Claims,
 ) -> list[str]:
     """Settle in the books and in the budgets, in a transaction of the caller's; the ids that this settled."""
-    settled = await book(connection, settlements, prices, gateway, ANSWER_SECONDS)
+    settled = await book(connection, settlements, prices, gateway, link.ANSWER_SECONDS)
     if settled:
         doubtful = {one.id: one.doubtful for one in settlements if one.state == "unknown" or one.in_doubt}
         await claims(connection, settled, doubtful)

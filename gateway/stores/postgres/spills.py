@@ -47,7 +47,8 @@ WITH_INTENTS = Lines(_fields, _record)
 def open_spill(folder: Path, gateway: str) -> Spill:
     """The file of this gateway, locked. Raises StoreError if there can be none."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for made in (folder.parent, folder):  # the one around it is private as well: kept pictures lie there
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"{folder} cannot be made: {error.strerror}. What the store cannot take at once is kept there: give "

@@ -16,6 +16,7 @@ from gateway.stores.postgres.folding import Folding
 from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
+from gateway.stores.postgres.migrated_books import require_whole
 from gateway.stores.postgres.migrating import migrate
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
@@ -65,6 +66,7 @@ class PostgresStore:
         try:
             async with pool.connection() as connection:
                 made = await migrate(connection, clock.wall_ns(), pool.name)
+                await require_whole(connection, pool.name)
             ledger = await PostgresLedger.open(pool, clock, gateway_id, spill)
             return cls(pool, ledger, gateway_id, made=made)
         except BaseException:
@@ -83,7 +85,7 @@ class PostgresStore:
             log.warning("the store could not be looked after: %s", error)
 
     async def watch(self) -> str:
-        """Why no requests are taken, as the server is gone or fails; empty if they are. Sums are folded from time to time."""
+        """Why no requests are taken, as the server is gone or fails; empty if they are. Folds sums now and then."""
         self._folding.begin_if_due()
         return self.ledger.finding
 

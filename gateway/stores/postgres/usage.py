@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.stores.postgres import audit, integrity, open_exchanges, pruning
 from gateway.stores.postgres.booked_prices import booked_prices
-from gateway.stores.postgres.rollup import Connections, Labelled, add_up, pruned_before, rounded_end, snapshot
+from gateway.stores.postgres.rollup import Asked, Connections, add_up, pruned_before, rounded_end, snapshot
 from gateway.stores.records import AuditEntry, Held, Pruned, UsageRow, Verification
-from gateway.stores.spans import DAY, NS, days, floor_ns, split
+from gateway.stores.spans import DAY, NS, days, floor_ns, signed
 from gateway.stores.usage_sums import FIGURES, Group, checked_fields, in_order, rows_of_usage
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class PostgresUsage:
                 periods = list(days(max(since_ns, first), min(until, last), time_zone))
             else:
                 periods = [("", since_ns, until)]
-            pieces: list[Labelled] = [
-                (label, piece) for label, start, end in periods for piece in split(start, end, pruned)
+            pieces: list[Asked] = [
+                (label, *signed_piece) for label, start, end in periods for signed_piece in signed(start, end, pruned)
             ]
             by_price = await add_up(connection, pieces, [*columns, "price"], FIGURES)
             prices = await booked_prices(connection, {price for *_, price in by_price})

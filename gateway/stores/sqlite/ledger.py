@@ -71,8 +71,10 @@ class SQLiteLedger:
     was none before, or an empty one. ``recovered``: intents an earlier process had left open, settled as ``unknown``
     when this one started. ``booked_late``: settlements that it had to leave in the spill file, read in by this one.
     ``unchecked``: the last writer did not end well, and the file is too large to be looked through before it serves;
-    ``check`` does it beside the work.
+    ``check`` does it beside the work. ``budgets``: none, as one gateway has the file to itself and counts them.
     """
+
+    budgets = None
 
     def __init__(self, store: _Store) -> None:
         self.path = store.path

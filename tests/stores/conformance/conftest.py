@@ -52,7 +52,6 @@ ON_POSTGRES: set[str] = {
     # The suites that PostgreSQL passes, one a line.
     "test_audit_and_alerts",
     "test_balances",
-    "test_usage",
     "test_deliveries",
     "test_durations",
     "test_jobs",
@@ -63,6 +62,7 @@ ON_POSTGRES: set[str] = {
     "test_gateways",
     "test_jobs",
     "test_teams",
+    "test_usage",
 }
 
 

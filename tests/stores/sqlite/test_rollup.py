@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.stores.records import BookedPrice, Correction
-from gateway.stores.spans import DAY, HOUR, NS, Piece, split
 from gateway.stores.sqlite import corrections, inserts, pruning, schema
 from gateway.stores.sqlite.open_exchanges import charged_since
 from gateway.stores.sqlite.queries import usage, verify
@@ -140,35 +139,6 @@ def test_pruning_changes_no_sum_of_whole_hours(told: list[Story], age: int, zone
             if story.at_ns >= horizon or story.ends == "unknown"
         }  # fmt: skip
         assert [problem for problem in verify(path).problems if "attempts whose costs" not in problem] == []
-
-
-@given(st.integers(0, 10 * DAY_NS), st.integers(0, 10 * DAY_NS), st.integers(0, 240).map(lambda hour: hour * HOUR_NS))
-def test_a_period_is_cut_into_pieces_that_adjoin(start: int, end: int, pruned: int):
-    pieces = list(split(start, end, pruned))
-    for piece in pieces:
-        assert piece.start < piece.end
-        if piece.span:
-            assert piece.start % (piece.span * NS) == piece.end % (piece.span * NS) == 0
-        else:
-            assert piece.end - piece.start < 2 * HOUR_NS
-            assert piece.start >= pruned, "there are no rows to be read any more"
-    assert [piece.end for piece in pieces[:-1]] == [piece.start for piece in pieces[1:]]
-    if pieces:
-        assert pieces[0].start == (start if start >= pruned else start - start % HOUR_NS)
-        assert pieces[-1].end == (end if end >= pruned else end - end % HOUR_NS)
-    else:
-        assert start >= end or (start // HOUR_NS == end // HOUR_NS and end < pruned)
-
-
-def test_most_of_a_month_is_read_from_its_days():
-    start, end = FIRST + HOUR_NS - 1, FIRST + 30 * DAY_NS + 90 * 60 * NS
-    assert list(split(start, end, 0)) == [
-        Piece(0, start, FIRST + HOUR_NS),
-        Piece(HOUR, FIRST + HOUR_NS, FIRST + DAY_NS),
-        Piece(DAY, FIRST + DAY_NS, FIRST + 30 * DAY_NS),
-        Piece(HOUR, FIRST + 30 * DAY_NS, FIRST + 30 * DAY_NS + HOUR_NS),
-        Piece(0, FIRST + 30 * DAY_NS + HOUR_NS, end),
-    ]
 
 
 @pytest.mark.parametrize("version", [1, 2, 4])

@@ -230,3 +230,17 @@ CREATE TABLE learned_durations (
 );
 
 CREATE INDEX learned_durations_by_version ON learned_durations (version);
+
+-- The SQLite store that these books were carried over from: one at most. source: its identity. position: what told
+-- whether it has changed since. progress: table → [rows, the key of the last one, whether it is whole]. No gateway
+-- serves before it has ended.
+CREATE TABLE migrated_books (
+    source TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    position TEXT NOT NULL,
+    progress JSON NOT NULL DEFAULT '{}',
+    began_ns BIGINT NOT NULL,
+    ended_ns BIGINT
+);
+
+CREATE UNIQUE INDEX migrated_books_once ON migrated_books ((true));

@@ -1,0 +1,145 @@
+"""``piapi-gateway migrate``: a SQLite store carried over to a PostgreSQL."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.command import STORE, CommandResult, UsageError, as_json, complete, report
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.stores.migration import Migrated
+
+_SQLITE, _POSTGRES = "sqlite:///", ("postgresql://", "postgres://")
+_WIDTH = 30
+
+
+def add_migrate_parser(commands: Any) -> None:
+    """Add ``migrate`` to a parser's commands."""
+    parser = commands.add_parser(
+        "migrate",
+        help="carry a SQLite store over to a PostgreSQL",
+        description=_MEANING,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--from", dest="source", metavar="URL", help="sqlite:///FILE; default: 'store' of the configuration"
+    )
+    parser.add_argument(
+        "--to", dest="target", metavar="URL", help="postgresql://…, empty; default: 'store' of the configuration"
+    )
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    complete(parser, lambda options: report("migrate", _migrate, options, STORE))
+
+
+def _migrate(config: Config, options: argparse.Namespace) -> CommandResult:
+    from gateway.stores.engines import migrate_store
+
+    source, target = options.source or config.store, options.target or config.store
+    if not source.startswith(_SQLITE):
+        raise UsageError("migrate: --from must be sqlite:///FILE; the configuration names no such store")
+    if not target.startswith(_POSTGRES):
+        raise UsageError("migrate: --to must be postgresql://…; the configuration names no such store")
+    progress = _Progress(shown=sys.stderr.isatty())
+    try:
+        done = asyncio.run(migrate_store(source, target, time.time_ns(), progress.show))
+    finally:
+        progress.clear()
+    notes = [] if done.problems else list(_what_is_left(done, bool(config.key_pepper)))
+    if options.json:
+        return CommandResult(as_json(_as_row(done)), problems=done.problems, notes=notes)
+    return CommandResult(_summary(done), problems=done.problems, notes=notes)
+
+
+class _Progress:
+    """A bar on a terminal, and nothing elsewhere."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._last = ""
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """``done`` of ``total`` rows; ``what``: what is under way."""
+        share = min(done / max(total, 1), 1.0)
+        bar = "#" * int(share * _WIDTH)
+        line = f"[{bar:<{_WIDTH}}] {int(share * 100):3d} % of {total:,} rows: {what}"
+        if self._shown and line != self._last:
+            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+            self._last = line
+
+    def clear(self) -> None:
+        if self._last:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _summary(done: Migrated) -> str:
+    from gateway.core.pricing.prices import format_usd
+
+    found = done.compared
+    if found is None:
+        return f"{done.source} was carried over to {done.target} before; nothing was changed."
+    if done.problems:
+        return f"{done.source} was copied to {done.target}, and is not the same there: no gateway serves from it."
+    return (
+        f"{done.source} → {done.target}: {sum(done.rows.values()):,} rows.\n"
+        f"Compared by key and month, and alike: {found.requests:,} requests of {found.months} month(s), "
+        f"${format_usd(found.charged)} charged; {found.keys} virtual key(s)."
+    )
+
+
+def _what_is_left(done: Migrated, pepper_set: bool) -> list[str]:
+    left = [f"write it into the configuration of every gateway: store: {done.target} (with its user and password)"]
+    if done.pepper_file is not None and not pepper_set:
+        left.append(
+            "the keys open nothing without their pepper: set GATEWAY_KEY_PEPPER of every gateway to what this prints: "
+            f"od -An -v -tx1 {done.pepper_file} | tr -d ' \\n'"
+        )
+    elif done.compared is not None and done.compared.keys:
+        left.append("every gateway needs the GATEWAY_KEY_PEPPER that the keys were made with")
+    if done.open:
+        left.append(
+            f"requests that the end of a process had cut short, which the first gateway books as unknown: {done.open}"
+        )
+    left.append(f"{Path(done.source).name} was not changed: keep it until the new store has proven itself")
+    return left
+
+
+def _as_row(done: Migrated) -> dict[str, Any]:
+    found = done.compared
+    return {
+        "from": done.source,
+        "to": done.target,
+        "ended_before": found is None,
+        "rows": done.rows,
+        "compared": None
+        if found is None
+        else {
+            "requests": found.requests,
+            "charged_nano_usd": found.charged,
+            "keys": found.keys,
+            "months": found.months,
+            "alike": not done.problems,
+        },
+        "open": done.open,
+        "pepper_file": None if done.pepper_file is None else str(done.pepper_file),
+    }
+
+
+_MEANING = """\
+Carry everything in a SQLite store over to a PostgreSQL: keys, books, balances, jobs, responses, alerts.
+No gateway may be using either. The SQLite store is only read, and stays as it is. What was interrupted,
+by a kill as well, goes on where it stopped when the same command is run again. At the end both are compared:
+what each key was charged in each month, every row counted, every key. Until then no gateway serves from it."""
+
+_EXAMPLE = """\
+example:
+  piapi-gateway migrate --from sqlite:///gateway.db --to postgresql://gateway@db.internal/gateway
+
+The password may be in PGPASSWORD, in ~/.pgpass or in the configuration's 'store' (then leave --to out),
+so that no list of processes shows it."""
