@@ -12,6 +12,7 @@ import pytest
 
 from gateway.core.errors import ConfigError
 from gateway.sandbox import Sandbox
+from tests.engines import PostgresServer
 
 from .fleet_rigs import AGAIN, GENERATIONS, RESPONSES, Member, check_paid_once, fleet, rows, run, start, until
 from .harness import ALICE, RawClient, eventually
@@ -288,6 +289,16 @@ class TestResponses:
             assert (await b.ask("DELETE", f"{RESPONSES}/{made['id']}")).json()["deleted"] is True
             assert (await a.ask("GET", f"{RESPONSES}/{made['id']}")).status == 404
 
+    async def test_relayed_ones_too(self, sandbox: Sandbox, tmp_path: Path, postgres_url: str) -> None:
+        targets = "[{upstream: backup, operation: responses}, {upstream: piapi}]"
+        async with fleet(sandbox, tmp_path, postgres_url, f"models: {{gpt-4o: {{targets: {targets}}}}}", 2) as (a, b):
+            for _ in range(3):
+                made = (await a.send({"model": "gpt-4o", "input": WORDS}, path=RESPONSES)).json()
+                next_one = {"model": "gpt-4o", "input": "and?", "previous_response_id": made["id"]}
+                assert (await b.send(next_one, path=RESPONSES)).header("x-gateway-upstream") == "backup"
+                assert (await b.ask("GET", f"{RESPONSES}/{made['id']}")).json()["id"] == made["id"]
+            assert (await b.ask("GET", f"{RESPONSES}/resp_of_none")).status == 404
+
     async def test_one_in_the_background_is_followed_and_cancelled_at_any_gateway(
         self, sandbox: Sandbox, tmp_path: Path, postgres_url: str
     ) -> None:
@@ -354,6 +365,31 @@ class TestTheFolder:
         await alone.close()
         assert not [*(tmp_path / "images" / "gateways").iterdir()]
         assert not [*(tmp_path / "other" / "gateways").iterdir()]
+
+
+async def test_a_job_that_ends_while_the_database_is_gone_is_joined_once_it_is_back(
+    sandbox: Sandbox, tmp_path: Path, own_postgres: PostgresServer
+) -> None:
+    url = own_postgres.new_database()
+    async with fleet(sandbox, tmp_path, url, size=2) as (a, b):
+        sandbox.script("stall_head;seconds=1", model="gpt-4o-image")
+        first = begun(a.send(ORDER))
+        await sandbox.until(lambda: sandbox.in_flight == 1)
+        await asyncio.to_thread(own_postgres.stop)
+        mine = await first
+        assert mine.status == 200
+        refused = await b.send(ORDER, AGAIN)
+        assert refused.status == 503
+        await asyncio.to_thread(own_postgres.start)
+
+        async def joined() -> bool:
+            again = await b.send(ORDER, AGAIN)
+            assert again.status in (200, 503)
+            return again.status == 200 and again.body == mine.body
+
+        await eventually(joined, "the answer", within=40)
+        assert len(sandbox.bill) == 1
+        await check_paid_once(url, sandbox)
 
 
 async def test_a_webhook_is_told_once_and_by_one(sandbox: Sandbox, tmp_path: Path, postgres_url: str) -> None:

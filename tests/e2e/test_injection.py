@@ -189,6 +189,8 @@ async def test_in_fields_and_queries_of_the_admin_api(rig: Rig) -> None:
 
 
 BUILT = {
+    "stores/postgres/fleet_deliveries.py",
+    "stores/postgres/fleet_jobs.py",
     "stores/postgres/folding.py",
     "stores/postgres/integrity.py",
     "stores/postgres/open_exchanges.py",
