@@ -41,9 +41,6 @@ A = TypeVar("A")
 MAX_WAITING = 1_000
 """Rows that may wait for their commit; one more intent is refused. inserts.MAX_ROWS must not be smaller."""
 
-MANY = 1_000_000
-"""Rows that take a second or more to be looked through."""
-
 SETTLE_SECONDS = 0.025
 """How long settlements gather before they are handed over. A killed process leaves at most these as unknown."""
 
@@ -375,7 +372,7 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
             booked_late = inserts.book_late(connection, spill.read())
             if spill.filled:
                 spill.empty()
-            recovered, through = _settle_open(connection, now_ns, mark.settled_through)
+            recovered, through = inserts.settle_open(connection, now_ns, mark.settled_through)
             kept = WatchedMark.begin(path, connection, through)
             store = _Store(path, connection, lock, spill, booked_late, recovered, unchecked, kept, not bytes_before)
         except sqlite3.Error as error:
@@ -383,17 +380,6 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
         connection.set_progress_handler(None, 0)
         undo.pop_all()
     return store
-
-
-def _settle_open(connection: Connection, now_ns: int, settled_through: int) -> tuple[int, int]:
-    """Settle what is open as unknown. Returns how many there were, and the row up to which all is settled then."""
-    newest = inserts.newest_intent(connection)
-    if newest < settled_through:  # the rows were counted anew: the mark is of others
-        settled_through = 0
-    if newest - settled_through > MANY:
-        log.warning("looking through %d requests for those that were left open", newest - settled_through)
-    recovered = inserts.close_open_intents(connection, now_ns, settled_through)
-    return recovered, inserts.all_settled(connection)
 
 
 def _close_unused(opening: asyncio.Future[_Store]) -> None:
