@@ -92,7 +92,10 @@ def _summary(done: Migrated) -> str:
     if found is None:
         return f"{done.source} was carried over to {done.target} before; nothing was changed."
     if done.problems:
-        return f"{done.source} was copied to {done.target}, and is not the same there: no gateway serves from it."
+        return (
+            f"{done.source} was copied to {done.target}, and is not the same there: no gateway serves from it. "
+            "Give --to an empty database, and run this again."
+        )
     return (
         f"{done.source} → {done.target}: {sum(done.rows.values()):,} rows.\n"
         f"Compared by key and month, and alike: {found.requests:,} request(s) of {found.months} month(s), "
