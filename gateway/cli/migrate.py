@@ -42,6 +42,8 @@ def add_migrate_parser(commands: Any) -> None:
 def _migrate(config: Config, options: argparse.Namespace) -> CommandResult:
     from gateway.stores.engines import migrate_store
 
+    if options.source is None and options.target is None and config.store.startswith(_POSTGRES):
+        return _bring_up_to_date(config, options)
     source, target = options.source or config.store, options.target or config.store
     if not source.startswith(_SQLITE):
         raise UsageError("migrate: --from must be sqlite:///FILE; the configuration names no such store")
@@ -62,6 +64,16 @@ def _migrate(config: Config, options: argparse.Namespace) -> CommandResult:
         except StoreError as error:
             problems.append(str(error))
     return CommandResult(text, problems, notes)
+
+
+def _bring_up_to_date(config: Config, options: argparse.Namespace) -> CommandResult:
+    """What a gateway would do as it starts, by itself: for a rollout that is to end here if it fails."""
+    from gateway.stores.engines import bring_up_to_date
+
+    name, version = asyncio.run(bring_up_to_date(config.store, time.time_ns()))
+    if options.json:
+        return CommandResult(as_json({"store": name, "schema": version}))
+    return CommandResult(f"{name} has the schema of this version ({version}).")
 
 
 class _Progress:
@@ -157,6 +169,11 @@ Carry everything in a SQLite store over to a PostgreSQL: keys, books, balances, 
 No gateway may be using either. The SQLite store is only read, and stays as it is. What was interrupted,
 by a kill as well, goes on where it stopped when the same command is run again. At the end both are compared:
 what each key was charged in each month, every row counted, every key. Until then no gateway serves from it."""
+
+_MEANING += """
+
+Without --from and --to, where the configuration's 'store' is a PostgreSQL: bring its schema up to date, as a gateway
+would that starts, and end. Gateways may be using it. The chart's Job does so before new pods start."""
 
 _EXAMPLE = """\
 example:

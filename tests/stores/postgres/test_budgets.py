@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
+from gateway.stores.engines import open_store
 from gateway.stores.postgres.admitting import admit
+from gateway.stores.records import Correction
+from tests.stores.makers import StoppedClock, nothing_pending
 
 from .budget_books import ALICE, DAY, DAY_START, GROWTH, NOW, Books, claim, intent
 
@@ -108,7 +114,7 @@ class TestARequest:
         await books.admit(intent("a", [claim(ALICE, 100)], 30, 80))
         async with books.pool.transaction() as connection:
             again = intent("a", [claim(ALICE, 100)], 30, 80)
-            assert await admit("gw_one", connection, [again]) == {}
+            assert await admit("gw_one", connection, [again], 10.0) == {}
             assert again.reserved == 80
         assert await books.used(ALICE) == (0, 80, 0)
 
@@ -117,6 +123,18 @@ class TestARequest:
         with pytest.raises(Exception, match="intents"):
             await books.admit(intent("a", [claim(ALICE, 100)], 30, at_ns=NOW + 400 * DAY))  # no such partition
         assert await books.used(ALICE) == (0, 0, 0)
+
+    async def test_whose_intent_the_server_lost_in_a_crash_is_charged_all_the_same(
+        self, books: Books, postgres_url: str, tmp_path: Path
+    ) -> None:
+        await books.prepare(claim(ALICE, 100), claim(GROWTH, 100), claim(GPT, 100))
+        lost = intent("lost", [claim(ALICE, 100), claim(GPT, 100)], 60)
+        lost.state, lost.charged, lost.confidence, lost.settled_ns = "settled", 40, "measured", NOW + 1
+        store = await open_store(postgres_url, StoppedClock(), "gw_one", tmp_path)
+        store.ledger.settle(lost)
+        await nothing_pending(store.ledger)
+        await store.close()
+        assert [await books.used(holder) for holder in (ALICE, GROWTH, GPT)] == [(40, 0, 0)] * 3
 
     async def test_belongs_to_the_period_it_came_in_however_long_it_runs(self, books: Books) -> None:
         today = claim(ALICE, 100, "day")
@@ -368,10 +386,45 @@ async def test_what_a_gateway_has_locked_that_is_killed_is_let_go(others: list[B
     connection = await asyncpg.connect(postgres_url)
     transaction = connection.transaction()
     await transaction.start()
-    assert await admit("gw_dead", connection, [intent("x", [claim(ALICE, 100)], 90)]) == {}
+    assert await admit("gw_dead", connection, [intent("x", [claim(ALICE, 100)], 90)], 10.0) == {}
     waiting = asyncio.gather(others[1].admit(intent("a", [claim(ALICE, 100)], 60)))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     connection.terminate()
     assert await waiting == [{}]
     assert await others[0].used(ALICE) == (0, 60, 0)
+
+
+RESERVING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from gateway.stores.engines import open_store
+from gateway.stores.records import Correction
+from tests.stores.makers import StoppedClock
+from tests.stores.postgres.budget_books import ALICE, claim, intent
+
+async def main():
+    store = await open_store(sys.argv[1], StoppedClock(), "gw_killed", Path(sys.argv[2]))
+    await store.ledger.reserve(intent("a", [claim(ALICE, 100)], 60))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_gateway_had_reserved_is_held_by_all_until_it_is_known(
+    books: Books, postgres_url: str, tmp_path: Path
+) -> None:
+    await books.prepare(claim(ALICE, 100))
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", RESERVING, postgres_url, str(tmp_path))
+    assert await child.wait() == -signal.SIGKILL
+    assert await books.used(ALICE) == (0, 60, 0)
+    assert (await books.admit(intent("b", [claim(ALICE, 100)], 60)))["b"].held == 0
+    store = await open_store(postgres_url, StoppedClock(), "gw_next", tmp_path)
+    assert store.recovered == 1
+    assert await books.used(ALICE) == (0, 60, 60)
+    correction = Correction("a", NOW, "settled", 50, 0, 1, "task completed")
+    assert await store.ledger.correct(correction)
+    assert not await store.ledger.correct(correction)
+    assert await books.used(ALICE) == (50, 0, 0)
+    await store.close()
