@@ -168,9 +168,7 @@ _MEANING = """\
 Carry everything in a SQLite store over to a PostgreSQL: keys, books, balances, jobs, responses, alerts.
 No gateway may be using either. The SQLite store is only read, and stays as it is. What was interrupted,
 by a kill as well, goes on where it stopped when the same command is run again. At the end both are compared:
-what each key was charged in each month, every row counted, every key. Until then no gateway serves from it."""
-
-_MEANING += """
+what each key was charged in each month, every row counted, every key. Until then no gateway serves from it.
 
 Without --from and --to, where the configuration's 'store' is a PostgreSQL: bring its schema up to date, as a gateway
 would that starts, and end. Gateways may be using it. The chart's Job does so before new pods start."""
