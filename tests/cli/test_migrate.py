@@ -131,14 +131,3 @@ async def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(folder: Path, postg
     assert b"] 100 % of " in shown
     assert b"rows: comparing" in shown
     assert process.returncode == 0
-
-
-async def test_without_stores_the_schema_of_the_configurations_own_is_brought_up_to_date(
-    folder: Path, postgres_url: str
-) -> None:
-    write(folder, {"admin": NOWHERE, "store": postgres_url})
-    name = postgres_url.replace("gateway@", "")
-    for _ in range(2):
-        told = json.loads(await done("migrate", "--json"))
-        assert (told["store"], told["schema"] >= 6) == (name, True)
-    assert json.loads(await done("keys", "list", "--json")) == []
