@@ -23,9 +23,6 @@ from gateway.stores.sqlite.mark import FEW
 MAX_ROWS = 1024
 """Rows a statement; 20 columns of it stay below SQLite's default of 32,766 parameters."""
 
-MANY = 1_000_000
-"""Rows that take a second or more to be looked through."""
-
 Row = tuple[Any, ...]
 
 log = logging.getLogger("gateway.stores")
@@ -93,17 +90,6 @@ def set_aside(connection: sqlite3.Connection, settlement: ExchangeRecord, proble
     connection.execute(
         "INSERT INTO unbookable VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", (identity, text, str(problem))
     )
-
-
-def settle_open(connection: sqlite3.Connection, now_ns: int, settled_through: int) -> tuple[int, int]:
-    """Settle what is open as unknown. Returns how many there were, and the row up to which all is settled then."""
-    newest = newest_intent(connection)
-    if newest < settled_through:  # the rows were counted anew: the mark is of others
-        settled_through = 0
-    if newest - settled_through > MANY:
-        log.warning("looking through %d requests for those that were left open", newest - settled_through)
-    recovered = close_open_intents(connection, now_ns, settled_through)
-    return recovered, all_settled(connection)
 
 
 def close_open_intents(connection: sqlite3.Connection, now_ns: int, settled_through: int = 0) -> int:
