@@ -71,6 +71,7 @@ class SharedCounting:
         self._preparing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._due: object = None  # the periods that were prepared last
+        self._keys: set[str] = set()  # those that were changed since
         self._ended = 0
         self._settling: Counter[Holder] = Counter()
 
@@ -85,15 +86,14 @@ class SharedCounting:
         """The budgets of a key, or any, may have changed. A budget by model that is gone, and comes back, is prepared
         again: nothing has counted on it meanwhile.
         """
-        limited = set(self._budgets.limited_holders()) if key is None else None
         for owner in [*self._prepared] if key is None else [("key", key)]:
-            for place in [*self._prepared.get(owner, ())]:
-                holder = place[0]
-                if len(holder) == 3 and not (
-                    holder in limited if limited is not None else self._budgets.state(holder, self._clock.wall_ns())
-                ):
-                    self._prepared[owner].discard(place)
-        self._due = None
+            places = self._prepared.get(owner, ())
+            gone = [place for place in places if len(place[0]) == 3 and not self._budgets.is_limited(place[0])]
+            self._prepared.setdefault(owner, set()).difference_update(gone)
+        if key is None:
+            self._due = None
+        else:
+            self._keys.add(key)
         self._changed.set()
 
     def ended(self) -> None:
@@ -122,13 +122,17 @@ class SharedCounting:
     async def _prepare_due(self) -> None:
         now_ns = self._clock.wall_ns()
         periods = self._budgets.periods_due(now_ns)
-        if periods == self._due:
-            return
-        for owner, places in self._prepared.items():
-            current = {(kind, period.start_ns) for all_ in periods for kind, period in all_.items()}
-            self._prepared[owner] = {place for place in places if place[1:] in current}
-        await self._prepare(self._budgets.due(now_ns))
-        self._due = periods
+        if periods != self._due:
+            current = {(kind, period.start_ns) for one in periods for kind, period in one.items()}
+            for owner, places in [*self._prepared.items()]:
+                self._prepared[owner] = {place for place in places if place[1:] in current}
+                if not self._prepared[owner]:
+                    del self._prepared[owner]
+            self._keys.clear()
+            await self._prepare(self._budgets.due(now_ns))
+            self._due = periods
+        while self._keys:
+            await self._prepare(self._budgets.due(now_ns, self._keys.pop()))
 
     async def _look(self) -> None:
         """Take over what all gateways used. Raises errors.ledger_unavailable()."""

@@ -98,6 +98,7 @@ class PostgresBudgets:
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
         self._looked: datetime | None = None
+        self._failing = False
 
     async def prepare(self, wanted: Sequence[Claim], counts: Counts, now_ns: int) -> None:
         """See BudgetRecords. What is admitted and settled meanwhile waits only while rows are made, not while the books
@@ -165,8 +166,11 @@ class PostgresBudgets:
         try:
             yield
         except StoreError as error:
-            log.error("budgets cannot be counted: %s", error)
+            if not self._failing:
+                log.error("budgets cannot be counted: %s", error)
+            self._failing = True
             raise ledger_unavailable() from error
+        self._failing = False
 
 
 def _place(claim: Claim) -> tuple[str, str, int]:
