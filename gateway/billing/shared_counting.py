@@ -159,27 +159,43 @@ class SharedCounting:
     async def admit(
         self,
         intent: ExchangeRecord,
-        reservation: Reservation,
         key: VirtualKey,
         asked: str,
-        *,
-        least: int | None,
-        most: int,
+        amount: int | None,
         why: Callable[[], str] = lambda: "",
     ) -> None:
         """Return once the store has room for a request in every budget, and its intent is committed.
 
-        ``reservation``: the one here, which follows. ``asked``: the model as the client named it. ``least``, ``most``:
-        nano-dollars at its first target and at its dearest; the first is None if it is not known. ``why``: says what
-        the first is made of. Raises LimitError as ``BudgetService.reserve`` does, errors.ledger_unavailable().
+        ``asked``: the model as the client named it. ``amount``: nano-dollars it can cost at most, None if that is not
+        known; ``why``: says what it is made of. Raises LimitError as ``BudgetService.reserve`` does,
+        errors.ledger_unavailable().
         """
         holders = holders_of(key.name, key.team)
-        claims = Claims(self._budgets.claims(holders, intent.at_ns, model=intent.model, asked=asked), least, most)
+        claims = Claims(self._budgets.claims(holders, intent.at_ns, model=intent.model, asked=asked), amount)
         refused = await self._ask(intent, claims)
         if refused is not None:
             self._deny(replace(self._budgets.exceeded(refused), why=why()), key, intent.model)
-        if claims.granted is not None and reservation.open and claims.granted > reservation.amount:
-            reservation.raise_to(claims.granted)
+
+    async def top_up(self, intent: ExchangeRecord, reservation: Reservation, amount: int) -> bool:
+        """Let a request that runs cost up to ``amount``; False if it may not: then its ``reservation`` says why, unless
+        the store cannot be asked.
+        """
+        if amount <= reservation.amount:
+            return True
+        claims = () if intent.claims is None else intent.claims.claims
+        try:
+            refused = await self._records.raise_to(intent.id, amount, claims)
+            if refused is not None and not refused.missing and self._budgets.exceeded(refused).passing:
+                await asyncio.sleep(sum(SETTLING))
+                refused = await self._records.raise_to(intent.id, amount, claims)
+        except GatewayError:
+            return False
+        if refused is not None:
+            reservation.denied = self._budgets.exceeded(refused)
+            return False
+        if reservation.open and amount > reservation.amount:
+            reservation.raise_to(amount)
+        return True
 
     async def _ask(self, intent: ExchangeRecord, claims: Claims) -> ClaimRefused | None:
         for seconds in SETTLING:
@@ -212,15 +228,6 @@ class SharedCounting:
             else:
                 return None
         raise ledger_unavailable()
-
-    def covers(self, claims: Claims, reservation: Reservation, amount: int, wall_ns: int) -> bool:
-        """Whether a request may cost ``amount`` by what it was granted; if not, its reservation says why."""
-        if amount <= reservation.amount:
-            return True
-        if claims.short is None:
-            return self._budgets.top_up(reservation, amount, wall_ns) is None
-        reservation.denied = self._budgets.exceeded(claims.short)
-        return False
 
     def _note(self, refused: ClaimRefused) -> None:
         """What was charged is known now: others that have no room for that need not ask."""

@@ -16,8 +16,9 @@ from gateway.core.errors import StoreError, ledger_unavailable
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model
-from gateway.core.pricing.claims import Claim, holder_of
+from gateway.core.pricing.claims import Claim, ClaimRefused, holder_of
 from gateway.stores.budget_records import CountedBudget, Counts, GivenBack
+from gateway.stores.postgres.admitting import refusal
 from gateway.stores.postgres.open_exchanges import charged_since
 from gateway.stores.postgres.pool import PostgresPool
 
@@ -136,6 +137,22 @@ class PostgresBudgets:
         async with own.transaction():
             await own.execute("SELECT FROM budgets WHERE id = ANY ($1) ORDER BY id FOR UPDATE", ids)  # as all lock them
             await own.execute(_END, ids, [one.epoch for one in begun], more)
+
+    async def raise_to(self, id: str, amount: int, claims: Sequence[Claim]) -> ClaimRefused | None:
+        """See BudgetRecords."""
+        async with self._usable(), self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT * FROM raise_claims($1, $2, $3, $4, $5, $6)",
+                id,
+                amount,
+                [claim.text for claim in claims],
+                [claim.kind for claim in claims],
+                [claim.start_ns for claim in claims],
+                [claim.limit for claim in claims],
+            )
+        if row is None:
+            return None
+        return refusal(claims[row["short"] - 1], amount, row["charged"], row["reserved"], row["held"])
 
     async def changed(self) -> Sequence[CountedBudget]:
         """See BudgetRecords."""
