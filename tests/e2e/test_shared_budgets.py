@@ -251,6 +251,33 @@ async def test_an_order_for_several_pictures_reserves_all_of_them(made: Any) -> 
         assert (await other.order()).status == 200
 
 
+IMAGE = 20_000_000
+"""gpt-4o-image at PiAPI; its backup may take twelve times as much."""
+
+
+async def test_a_dearer_way_is_reserved_for_only_when_it_is_taken(made: Any) -> None:
+    async with made(2, budget("0.4/day")) as fleet:
+        answers = await asyncio.gather(*(fleet.members[at % 2].order(model="gpt-4o-image") for at in range(20)))
+        assert [answer.status for answer in answers] == [200] * 20
+        await fleet.settled()
+        assert await fleet.used(KEY) == (20 * IMAGE, 0, 0)
+
+
+@pytest.mark.parametrize(("amount", "status"), [("0.1/day", 429), ("1/day", 200)])
+async def test_a_dearer_way_is_taken_if_the_budget_of_all_can_pay_it(made: Any, amount: str, status: int) -> None:
+    async with made(2, budget(amount)) as fleet:
+        for role in ("api", "proxy"):
+            fleet.sandbox.script("server_error", role=role, times=None)
+        answer = await fleet.members[0].order(model="gpt-4o-image")
+        assert answer.status == status
+        assert ("backup" in {request.role for request in fleet.sandbox.requests}) == (status == 200)
+        if status == 429:
+            assert (answer.error()["code"], answer.header("x-should-retry")) == ("insufficient_quota", "false")
+        await fleet.settled()
+        charged, reserved, _ = await fleet.used(KEY)
+        assert (charged > 0, reserved) == (status == 200, 0)
+
+
 async def test_what_all_used_is_shown_by_each_and_told_once_it_is_crossed(made: Any) -> None:
     async with made(2, budget("0.03/day")) as fleet:
         one, other = fleet.members
