@@ -261,7 +261,7 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         again=True,
     ),
     (503, "no_worker"): Meaning(
-        "On the admin listener of several workers: none of them serves at present, since all have died or are starting.",
+        "On the admin listener of several workers: none serves at present, since all have died or are starting.",
         "Wait for `retry-after`. Operator: `worker_ended` in the log says why they died.",
         again=True,
     ),
