@@ -406,6 +406,8 @@ async def test_a_store_that_hangs_is_shown_and_hides_nothing_else(
     async with fleet.serve() as gateway:
         fleet.write(admin={"listen": gateway.admin.removeprefix("http://"), "key": ADMIN_KEY})
         assert await engines() == (1, 1)
+        for _ in range(2):  # each of them is asked in its turn
+            assert len((await admin(gateway, "/admin/v1/upstreams")).json()["gateways"]) == 2
         own_valkey.pause()
         await become((1, 0))
         own_valkey.resume()
