@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -37,6 +38,9 @@ not be settled yet, as gateways gather what they settle for a moment. So who has
 had reserved free, at any gateway.
 """
 
+MOST_SETTLING = 16
+"""Requests of one budget that are asked for again at a time; more of them tell of a crowd, not of a moment."""
+
 _Place = tuple[Holder, PeriodKind, int]
 
 
@@ -68,6 +72,7 @@ class SharedCounting:
         self._changed = asyncio.Event()
         self._due: object = None  # the periods that were prepared last
         self._ended = 0
+        self._settling: Counter[Holder] = Counter()
 
     # Configured, watched
 
@@ -177,7 +182,16 @@ class SharedCounting:
             refused = await self._ask_once(intent, claims)
             if refused is None or not self._budgets.exceeded(refused).passing:
                 return refused
-            await asyncio.sleep(seconds)
+            holder = refused.claim.holder
+            if self._settling[holder] >= MOST_SETTLING:
+                return refused
+            self._settling[holder] += 1
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self._settling[holder] -= 1
+                if not self._settling[holder]:
+                    del self._settling[holder]
         return await self._ask_once(intent, claims)
 
     async def _ask_once(self, intent: ExchangeRecord, claims: Claims) -> ClaimRefused | None:

@@ -131,7 +131,10 @@ class PostgresBudgets:
                 begun = await _begin(own, due)
                 await _join(own, begun, counts, now_ns)
             more = await _not_counted(reader, begun, counts)
-        await own.execute(_END, [one.id for one in begun], [one.epoch for one in begun], more)
+        ids = [one.id for one in begun]
+        async with own.transaction():
+            await own.execute("SELECT FROM budgets WHERE id = ANY ($1) ORDER BY id FOR UPDATE", ids)  # as all lock them
+            await own.execute(_END, ids, [one.epoch for one in begun], more)
 
     async def changed(self) -> Sequence[CountedBudget]:
         """See BudgetRecords."""

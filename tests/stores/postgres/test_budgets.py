@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.stores.engines import open_store
 from gateway.stores.postgres.admitting import admit
+from gateway.stores.records import Correction
 from tests.stores.makers import StoppedClock, nothing_pending
 
 from .budget_books import ALICE, DAY, DAY_START, GROWTH, NOW, Books, claim, intent
@@ -390,3 +393,38 @@ async def test_what_a_gateway_has_locked_that_is_killed_is_let_go(others: list[B
     connection.terminate()
     assert await waiting == [{}]
     assert await others[0].used(ALICE) == (0, 60, 0)
+
+
+RESERVING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from gateway.stores.engines import open_store
+from gateway.stores.records import Correction
+from tests.stores.makers import StoppedClock
+from tests.stores.postgres.budget_books import ALICE, claim, intent
+
+async def main():
+    store = await open_store(sys.argv[1], StoppedClock(), "gw_killed", Path(sys.argv[2]))
+    await store.ledger.reserve(intent("a", [claim(ALICE, 100)], 60))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_gateway_had_reserved_is_held_by_all_until_it_is_known(
+    books: Books, postgres_url: str, tmp_path: Path
+) -> None:
+    await books.prepare(claim(ALICE, 100))
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", RESERVING, postgres_url, str(tmp_path))
+    assert await child.wait() == -signal.SIGKILL
+    assert await books.used(ALICE) == (0, 60, 0)
+    assert (await books.admit(intent("b", [claim(ALICE, 100)], 60)))["b"].held == 0
+    store = await open_store(postgres_url, StoppedClock(), "gw_next", tmp_path)
+    assert store.recovered == 1
+    assert await books.used(ALICE) == (0, 60, 60)
+    correction = Correction("a", NOW, "settled", 50, 0, 1, "task completed")
+    assert await store.ledger.correct(correction)
+    assert not await store.ledger.correct(correction)
+    assert await books.used(ALICE) == (50, 0, 0)
+    await store.close()
