@@ -111,11 +111,11 @@ class Fleet:
         services = self._services
         try:
             for dead in await self._store.gateways.claim_dead(services.gateway_id):
-                services.log.warning("gateway_dead", dead=dead, message="it has not been seen for a while: taken over")
+                services.log.warning("taking_over", dead=dead, message="it has not been seen for a while: taken over")
                 for work in self._on_dead:
                     await work(dead)
                 await self._store.gateways.forget(dead, services.gateway_id)
-                services.log.info("gateway_taken_over", dead=dead)
+                services.log.info("taken_over", dead=dead)
         except (StoreError, GatewayError) as error:
             services.log.warning("take_over_failed", message=f"it is tried again: {error}")
 
