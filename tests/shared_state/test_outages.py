@@ -227,3 +227,27 @@ async def test_a_place_whose_end_the_server_was_not_told_is_given_back_soon(
     while not isinstance(await second.ask(key), Lease):
         assert asyncio.get_running_loop().time() - began < 3.0
         await asyncio.sleep(0.05)
+
+
+async def test_a_long_outage_leaves_nothing_to_be_told_of_requests_that_came_and_went(
+    own_fleet: Fleet, own_valkey: ValkeyServer
+) -> None:
+    member = await own_fleet.join(window=30.0)
+    key = VirtualKey("alice", rpm=100_000, tpm=10**9, parallel=50)
+    running = await member.admitted(key, 5)
+    own_valkey.kill()
+    await eventually(lambda: not member.state.up)
+    assert await let_in([member], key, 3000, tokens=10) == 3000
+    limits = member.state.limits
+    assert len(limits.doubtful) <= 1  # type: ignore[attr-defined]
+    member.release(running, 5)
+    own_valkey.start()
+    await eventually(lambda: member.state.up, within=5.0)
+    await eventually(lambda: not limits.doubtful, within=8.0)  # type: ignore[attr-defined]
+    last = await member.admitted(key, 10)
+    headers = member.headers(key)
+    assert headers["remaining-requests"] == str(100_000 - 3002)
+    assert headers["remaining-tokens"] == str(10**9 - 5 - 3001 * 10)
+    member.release(last, 10)
+    assert not limits._told  # type: ignore[attr-defined]
+    assert not limits._places  # type: ignore[attr-defined]

@@ -32,7 +32,10 @@ OWN_DELAY = 0.02
 """Seconds that a timer of ours may be late before that is our own doing, and the server gets as long again."""
 
 CONNECTED_WITHIN = 2.0
-"""Seconds for a connection and what has to be said first."""
+"""Seconds for a connection."""
+
+GREETED_WITHIN = 10.0
+"""Seconds for what has to be said first; after a loss that may be much."""
 
 TRY_AGAIN = 0.25
 """Seconds between two tries to reach a server that is down. Doubled each time, up to TRY_AGAIN_AT_MOST."""
@@ -106,8 +109,9 @@ class Calls:
             try:
                 async with asyncio.timeout(CONNECTED_WITHIN):
                     await self._line.open()
-                    await self._greet()
                     await self._answer_in_time()
+                async with asyncio.timeout(GREETED_WITHIN):
+                    await self._greet()
             except TROUBLES as trouble:
                 await self._line.close()
                 self._down(str(trouble) or "it does not answer")

@@ -40,6 +40,9 @@ PLACE_LASTS = 20.0
 ELSEWHERE = 1.0
 """Seconds after which a request may be sent again that another gateway may have room for."""
 
+RESTORED_IN = 24
+"""Pieces of a window in which the server is told what was let in without it."""
+
 _PREFIX = "piapi-gateway:"
 _KINDS: dict[bytes, LimitKind] = {b"rpm": "rpm", b"tpm": "tpm", b"parallel": "parallel"}
 Window = Literal["requests", "tokens", "places"]
@@ -145,6 +148,7 @@ class ValkeyLimits:
         self.own = KeyLimits(window)
         self._owed = KeyLimits(window)  # what the server has not been told of
         self._places: dict[str, set[str]] = {}  # by key: those that requests of ours have
+        self._told: set[str] = set()  # of the places, those that the server has heard of
         self._seen: dict[str, _Seen] = {}
         self.doubtful: dict[str, str] = {}
         """Places that the server may hold for requests which have ended or were let in otherwise, and their keys."""
@@ -178,12 +182,20 @@ class ValkeyLimits:
         self.own.release(admission.own, actual_tokens, now)
         if admission.owed is not None:
             self._owed.release(admission.owed, actual_tokens, now)
-        if admission.place and (places := self._places.get(admission.key)) is not None:
-            places.discard(admission.place)
-            if not places:
-                del self._places[admission.key]
+        if admission.place:
+            self._leave(admission)
         if admission.place or more:
             self._calls.ask(_Release(self, admission, more))
+
+    def _leave(self, lease: _FleetLease) -> None:
+        if (places := self._places.get(lease.key)) is not None:
+            places.discard(lease.place)
+            if not places:
+                del self._places[lease.key]
+        if lease.place in self._told:
+            self._told.remove(lease.place)
+        else:
+            lease.place = ""  # taken and left while the server was gone
 
     def headers(self, key: VirtualKey, now: float) -> list[Header]:
         """By what was last heard of the key; by this gateway's share while it is alone."""
@@ -214,6 +226,8 @@ class ValkeyLimits:
         if (kind := _KINDS.get(answer[0])) is None:
             own = self.own.count(key, tokens, now)
             grain = int(answer[2]) if key.tpm is not None else -1
+            if key.parallel is not None:
+                self._told.add(place)
             return self._lease(key, tokens, own, place, grain)
         wait = None if answer[1] < 0 else answer[1] / 1000
         if kind == "parallel":
@@ -240,6 +254,7 @@ class ValkeyLimits:
 
     def _held(self) -> Iterator[Question]:
         for key, places in self._places.items():
+            self._told |= places
             yield Question(*run(script("renew"), (name_of(key, "places"),), (self.place_lasts, *places)))
 
     def restored(self, *, lost: bool) -> Iterator[Question]:
@@ -249,10 +264,18 @@ class ValkeyLimits:
         for key, requests, tokens in counted.used(now):
             for name, ages in ((name_of(key, "requests"), requests), (name_of(key, "tokens"), tokens)):
                 if ages:
-                    pairs = [number for age, amount in ages for number in (round(age * 1000), amount)]
+                    pairs = [number for pair in self._gathered(ages).items() for number in pair]
                     yield Question(*run(script("restore"), (name,), (*self.span, *pairs)))
         yield from self.given_back()
         yield from self._held()
+
+    def _gathered(self, ages: Sequence[tuple[float, int]]) -> dict[int, int]:
+        """Milliseconds ago → amount; what lies near together counts from the newest of it, so that it is little."""
+        gathered: dict[int, list[float]] = {}
+        for age, amount in ages:
+            one = gathered.setdefault(int(age / self._window * RESTORED_IN), [age, 0])
+            one[0], one[1] = min(one[0], age), one[1] + amount
+        return {round(age * 1000): int(amount) for age, amount in gathered.values()}
 
     def farewell(self) -> Iterator[Question]:
         """Give back every place."""
