@@ -251,3 +251,33 @@ async def test_a_long_outage_leaves_nothing_to_be_told_of_requests_that_came_and
     member.release(last, 10)
     assert not limits._told  # type: ignore[attr-defined]
     assert not limits._places  # type: ignore[attr-defined]
+
+
+async def test_what_was_left_is_shared_out_where_the_gateways_were_not_asked_equally_often(
+    own_fleet: Fleet, own_valkey: ValkeyServer
+) -> None:
+    members = await three(own_fleet, window=30.0)
+    key = VirtualKey("alice", rpm=90)
+    assert await let_in(members[:1], key, 60) == 60  # twice its share
+    assert await let_in(members[1:], key, 2) == 2
+    own_valkey.kill()
+    await eventually(lambda: all_up(members, up=False))
+    assert await let_in(members[:1], key, 40) == 10, "a third of the 30 that were left when it heard last"
+    assert await let_in(members[1:], key, 100) <= 58
+
+
+async def test_what_was_decided_in_a_moments_doubt_counts_once(own_fleet: Fleet, own_valkey: ValkeyServer) -> None:
+    """A stall too short for the server to count as down: it carries out what it was asked, when none waits for it."""
+    members = await three(own_fleet, window=30.0)
+    key = VirtualKey("alice", rpm=30, tpm=3000, parallel=30)
+    own_valkey.pause()
+    leases = [await members[0].admitted(key, 10) for _ in range(5)]
+    await asyncio.sleep(0.1)
+    own_valkey.resume()
+    for lease in leases:
+        members[0].release(lease, 10)
+    await asyncio.sleep(1.5)
+    assert len(members[0].changes) == 1, "up all the time"
+    await members[1].admitted(key, 10)
+    headers = members[1].headers(key)
+    assert (headers["remaining-requests"], headers["remaining-tokens"]) == ("24", "2940")

@@ -24,9 +24,7 @@ GIVEN_UP = 0.3
 """Seconds after which the connection of an answer that does not come is given up."""
 
 SLOW_ANSWERS = 3
-"""Late answers within SLOW_WITHIN seconds from which on the server counts as down."""
-
-SLOW_WITHIN = 10.0
+"""Late answers in a row from which on the server counts as down. One now and then costs the requests of a moment."""
 
 OWN_DELAY = 0.02
 """Seconds that a timer of ours may be late before that is our own doing, and the server gets as long again."""
@@ -65,7 +63,7 @@ class Calls:
         self._limit: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._doubtful = False
-        self._slow: list[float] = []
+        self._slow = 0  # late answers in a row
         self._told: bool | None = None
         self.up = False
         self.tried = asyncio.Event()
@@ -118,7 +116,7 @@ class Calls:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, TRY_AGAIN_AT_MOST)
             else:
-                self._slow.clear()
+                self._slow = 0
                 self._tell(up=True)
                 return
 
@@ -146,10 +144,10 @@ class Calls:
                     await self._put(batch)
                 self._timer.cancel()
                 self._asked = ()
-                if self._doubtful:
-                    self._doubtful = False
-                    if self._too_slow(loop.time()):
-                        return f"its answers take longer than {LATEST * 1000:.0f} ms"
+                self._slow = self._slow + 1 if self._doubtful else 0
+                self._doubtful = False
+                if self._slow >= SLOW_ANSWERS:
+                    return f"its answers take longer than {LATEST * 1000:.0f} ms"
         except TimeoutError:
             return f"no answer within {GIVEN_UP * 1000:.0f} ms"
         except TROUBLES as trouble:
@@ -181,11 +179,6 @@ class Calls:
                     question.answered(answer)
         if refused is not None:  # loading, read-only, out of memory, no permission: none of that is a request's fault
             raise OSError(str(refused))
-
-    def _too_slow(self, now: float) -> bool:
-        self._slow = [at for at in self._slow if now - at < SLOW_WITHIN]
-        self._slow.append(now)
-        return len(self._slow) >= SLOW_ANSWERS
 
     def _late(self, due: float) -> None:
         """No answer in time: none is waited for any more."""

@@ -139,7 +139,7 @@ class ValkeyState:
             self._news.tell_all()
             due = loop.time() - renewed >= RENEW_EVERY
             renewed = loop.time() if due else renewed
-            for question in list(self.limits.renewals() if due else self.limits.given_back()):
+            for question in [*(self.limits.renewals() if due else self.limits.given_back()), *self.limits.settled()]:
                 self._calls.ask(question)
             beat = self._sign_of_life()
             self._calls.ask(beat)
