@@ -30,6 +30,7 @@ from gateway.app.paid_work import PaidWork
 from gateway.app.parts import Parts, open_parts
 from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
+from gateway.app.shared_folder import SharedFolder
 from gateway.app.sharing import Sharing
 from gateway.app.status import describe_gateway, in_hand
 from gateway.app.store_care import start_care
@@ -106,7 +107,8 @@ class Gateway:
         self._paid_work = PaidWork(config, services, store, self._responses)
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
-        self.fleet = Fleet(services, store)
+        self.fleet = Fleet(services, store, (self._paid_work.taken_over,))
+        self._folder = SharedFolder(config, store, services.gateway_id)
         services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
@@ -139,6 +141,7 @@ class Gateway:
         gateway, services, store = cls(config, parts, load), parts.services, parts.store
         try:
             await gateway.fleet.join()
+            await gateway._folder.enter()
             services.budgets.alerts.keep_in(store.alerts)
             refused, findings = await look_at_keys(config, store.teams, parts.keyring, services)
             services.snapshot = replace(services.snapshot, refused_teams=refused)
@@ -255,6 +258,7 @@ class Gateway:
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()
+        await self._folder.leave()
         await self.fleet.leave()
         await self._store.close()
 
@@ -350,6 +354,7 @@ class Gateway:
             endpoints=states.endpoints_available(now),
             upstream_keys=states.keys_available(now),
             pending=self._store.ledger.pending,
+            spilled=self._store.ledger.spilled(),
             lag=self._lag,
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,

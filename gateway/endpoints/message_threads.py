@@ -23,7 +23,7 @@ async def pinned(route: Route, ids: Sequence[NamedId], key: VirtualKey, places: 
     be read.
     """
     named_messages = [named for named in ids if named.kind == "message"]
-    found = await places.find(key.name, [named.id for named in named_messages]) if named_messages else {}
+    found = await places.find(key.name, [named.id for named in named_messages], late=True) if named_messages else {}
     for named in ids:
         place = found.get(named.id) if named.kind == "message" else None
         if place is None:

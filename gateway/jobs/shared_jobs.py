@@ -147,6 +147,8 @@ class SharedJobs(Jobs):
             return job
         job = taken_up(known.job)
         job.foreign = True
+        if known.queued and not job.over:
+            job.state = "reserved"
         if not job.over:
             self._follow(job)
             self._take(job, known)

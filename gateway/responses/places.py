@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from gateway.core.errors import GatewayError, StoreError, ledger_unavailable
 from gateway.core.in_force import InForce
 from gateway.responses.kept import SWEEP_EVERY, KeepSettings
+from gateway.responses.shared import LATE
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.fleet_records import Leases
@@ -59,8 +60,25 @@ class ResponsePlaces:
         if named and self._writing is None:
             self._writing = self._tasks.spawn(self._write(), "response-places")
 
-    async def find(self, key: str, ids: Iterable[str]) -> dict[str, Place]:
-        """The places of those of these ids that are known to the key. Raises 503 if the store cannot be read."""
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways note places, too."""
+        return self._leases is not None
+
+    async def find(self, key: str, ids: Iterable[str], *, late: bool = False) -> dict[str, Place]:
+        """The places of those of these ids that are known to the key. ``late``: look again for those that another
+        gateway may have noted just now. Raises 503 if the store cannot be read.
+        """
+        wanted = [*ids]
+        found = await self._find(key, wanted)
+        for pause in LATE if late and self.shared else ():
+            if found.keys() >= set(wanted):
+                break
+            await asyncio.sleep(pause)
+            found = await self._find(key, wanted)
+        return found
+
+    async def _find(self, key: str, ids: Iterable[str]) -> dict[str, Place]:
         wanted = [id for id in dict.fromkeys(ids) if 0 < len(id) <= _LONGEST_ID]
         found = {id: noted.place for id in wanted if (noted := self._waiting.get((key, id))) is not None}
         missing = [id for id in wanted if id not in found]

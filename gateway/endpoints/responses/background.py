@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gateway.core.errors import GatewayError, invalid_request
+from gateway.core.errors import GatewayError, invalid_request, server_shutting_down
 from gateway.core.headers import Headers, note_headers
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.responses.desk import Answering
@@ -197,11 +197,13 @@ class Background:
 
     async def _to_its_end(self, job: Job, run: Run, work: Coroutine[Any, Any, None]) -> None:
         assert job.client is not None
+        stopped: GatewayError | None = server_shutting_down()  # unless it comes to its end
         try:
             await work
+            stopped = None
         finally:
             ending = run.listener.ending
-            job.trouble = job_cancelled() if run.cancelled else None if ending is None else ending.error
+            job.trouble = job_cancelled() if run.cancelled else stopped if ending is None else ending.error or stopped
             if ending is not None and ending.error is not None and not run.listener.begun.is_set():
                 job.client.end(Ending(ending.status, ending.headers, None, ending.error))
 

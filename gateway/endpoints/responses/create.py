@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.core.errors import ClientError
 from gateway.core.jobs.fingerprint import fingerprint
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import is_sdk_retry, marks_of
@@ -105,14 +106,26 @@ class CreateResponse:
     async def __call__(self, request: Request, client: Client) -> None:
         form = client.error_form = ResponsesErrors()
         document, key = await self._desk.document(request)
-        relayed = await self._relay.read(request, document, key)
-        as_chat = partial(self._as_chat, request, client, document, key)
-        waited_for = not document.fields.get("background")
-        chat = await beside(relayed, form, as_chat, waited_for=waited_for)
+        try:
+            relayed, chat = await self._read(request, client, form, document, key)
+        except ClientError as error:
+            if error.status != 404 or self._desk.kept.fleet is None:
+                raise
+            # another gateway may have answered with what it names just now
+            relayed, chat = await self._read(request, client, form, document, key)
         if _may_buy_pictures(document) or (chat is not None and is_paid(chat.route)):
             await self._answer_in_a_job(request, client, document, key, relayed, chat)
         else:
             await self._answer(request, client, form, key, relayed, chat)
+
+    async def _read(
+        self, request: Request, client: Client, form: ResponsesErrors, document: Document, key: VirtualKey
+    ) -> tuple[Relayed | None, _AsChat | None]:
+        """The request as one that is relayed, as a chat, or as both."""
+        relayed = await self._relay.read(request, document, key)
+        as_chat = partial(self._as_chat, request, client, document, key)
+        waited_for = not document.fields.get("background")
+        return relayed, await beside(relayed, form, as_chat, waited_for=waited_for)
 
     async def _as_chat(self, request: Request, client: Client, document: Document, key: VirtualKey) -> _AsChat:
         """The request as a chat. Raises ClientError for what no chat can have."""

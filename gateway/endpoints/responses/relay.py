@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote
 
-from gateway.core.errors import OPENAI_ERRORS, GatewayError, invalid_request, not_made_here
+from gateway.core.errors import OPENAI_ERRORS, ClientError, GatewayError, invalid_request, not_made_here
 from gateway.core.headers import Headers
 from gateway.core.types import OperationName, Route, Target, VirtualKey
 from gateway.endpoints.admission import Admission
@@ -77,7 +77,7 @@ class ResponsesRelay:
             return None
         others = not route.operations <= _RELAYED
         named = await off_loop(document.named) if document.slow else document.named()
-        places = await self._places.find(key.name, [one.id for one in named]) if named else {}
+        places = await self._places.find(key.name, [one.id for one in named], late=not others) if named else {}
         if others and any(one.kind in _MAY_BE_KEPT_HERE and one.id not in places for one in named):
             return None
         defaults = services.snapshot.default_models
@@ -103,8 +103,14 @@ class ResponsesRelay:
             id = request.params["response_id"]
             place = (await self._places.find(key.name, [id])).get(id)
             if place is None:
-                await handler(request, client)
-            else:
+                try:
+                    await handler(request, client)
+                except ClientError as error:
+                    late = error.status == 404 and self._places.shared  # another gateway may have noted it meanwhile
+                    place = (await self._places.find(key.name, [id])).get(id) if late else None
+                    if place is None:
+                        raise
+            if place is not None:
                 await self._read(request, client, key, place, below)
 
         return handle
