@@ -281,3 +281,20 @@ async def test_what_was_decided_in_a_moments_doubt_counts_once(own_fleet: Fleet,
     await members[1].admitted(key, 10)
     headers = members[1].headers(key)
     assert (headers["remaining-requests"], headers["remaining-tokens"]) == ("24", "2940")
+
+
+async def test_an_answer_that_we_ourselves_are_late_to_read_is_not_the_servers_fault(own_fleet: Fleet) -> None:
+    import time
+
+    member = await own_fleet.join(window=30.0)
+    key = VirtualKey("alice", rpm=30)
+    asking = asyncio.get_running_loop().create_task(member.ask(key))
+    await asyncio.sleep(0.0)
+    await asyncio.sleep(0.0)
+    for _ in range(6):  # the loop goes round while each round takes its time, as with much to do
+        time.sleep(0.03)  # noqa: ASYNC251
+        await asyncio.sleep(0.0)
+    assert isinstance(await asking, Lease)
+    limits = member.state.limits
+    assert not limits._owes  # type: ignore[attr-defined]
+    assert member.headers(key)["remaining-requests"] == "29"

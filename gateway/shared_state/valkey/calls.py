@@ -48,14 +48,20 @@ class Calls:
     """The questions of one gateway.
 
     ``greet``: says what the server must know before anything else, each time that it is reached; by ``say``.
+    ``catch_up``: what the server must know first when an answer came late, but came.
     ``on_change``: told whether it can be asked, and what is the matter if not; once each time.
     """
 
     def __init__(
-        self, line: Line, greet: Callable[[], Awaitable[None]], on_change: Callable[[bool, str], None]
+        self,
+        line: Line,
+        greet: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Sequence[Question]],
+        on_change: Callable[[bool, str], None],
     ) -> None:
         self._line = line
         self._greet = greet
+        self._catch_up = catch_up
         self._on_change = on_change
         self._waiting: list[Question] = []
         self._asked: Sequence[Question] = ()
@@ -145,7 +151,9 @@ class Calls:
                 self._timer.cancel()
                 self._asked = ()
                 self._slow = self._slow + 1 if self._doubtful else 0
-                self._doubtful = False
+                if self._doubtful:
+                    self._doubtful = False
+                    self._waiting[:0] = self._catch_up()  # before anything that is asked from now on
                 if self._slow >= SLOW_ANSWERS:
                     return f"its answers take longer than {LATEST * 1000:.0f} ms"
         except TimeoutError:
@@ -183,7 +191,7 @@ class Calls:
     def _late(self, due: float) -> None:
         """No answer in time: none is waited for any more."""
         loop = asyncio.get_running_loop()
-        if loop.time() - due > OWN_DELAY:  # the answer may have come while we ourselves stood still
+        if loop.time() - due > OWN_DELAY or self._line.has_answer():  # it is we who are late
             self._timer = loop.call_later(OWN_DELAY, self._late, loop.time() + OWN_DELAY)
             return
         self._doubtful = True

@@ -13,7 +13,7 @@ from gateway.shared_state.base import Message, Topic
 from gateway.shared_state.valkey.calls import Calls
 from gateway.shared_state.valkey.limits import PLACE_LASTS, ValkeyLimits
 from gateway.shared_state.valkey.lines import TROUBLES, Source
-from gateway.shared_state.valkey.questions import Awaited, run
+from gateway.shared_state.valkey.questions import Awaited, Question, run
 from gateway.shared_state.valkey.scripts import script
 from gateway.shared_state.valkey.telling import KEPT, VERSION, News
 
@@ -55,7 +55,7 @@ class ValkeyState:
         self.name = self._source.name
         self._own_id = own_id
         self._line = self._source.line()
-        self._calls = Calls(self._line, self._greet, on_change)
+        self._calls = Calls(self._line, self._greet, self._catch_up, on_change)
         channel = f"piapi-gateway:{self._source.database}:told"
         self._news = News(own_id, self._calls, channel)
         self._tasks = tasks
@@ -128,6 +128,9 @@ class ValkeyState:
         await self._calls.say([*self.limits.restored(lost=self._epoch not in (b"", epoch))])
         self._epoch = epoch
         self._news.version = -1
+
+    def _catch_up(self) -> list[Question]:
+        return [*self.limits.given_back(), *self.limits.settled()]
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
