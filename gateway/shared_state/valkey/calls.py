@@ -29,6 +29,9 @@ SLOW_ANSWERS = 3
 OWN_DELAY = 0.02
 """Seconds that a timer of ours may be late before that is our own doing, and the server gets as long again."""
 
+OWN_DELAYS = 15
+"""Times that the server gets so long again; of an answer a part may have come, and the rest never."""
+
 CONNECTED_WITHIN = 2.0
 """Seconds for a connection."""
 
@@ -188,11 +191,11 @@ class Calls:
         if refused is not None:  # loading, read-only, out of memory, no permission: none of that is a request's fault
             raise OSError(str(refused))
 
-    def _late(self, due: float) -> None:
-        """No answer in time: none is waited for any more."""
+    def _late(self, due: float, again: int = 0) -> None:
+        """No answer in time: none is waited for any more. ``again``: how often it was found that we are late."""
         loop = asyncio.get_running_loop()
-        if loop.time() - due > OWN_DELAY or self._line.has_answer():  # it is we who are late
-            self._timer = loop.call_later(OWN_DELAY, self._late, loop.time() + OWN_DELAY)
+        if again < OWN_DELAYS and (loop.time() - due > OWN_DELAY or self._line.has_answer()):
+            self._timer = loop.call_later(OWN_DELAY, self._late, loop.time() + OWN_DELAY, again + 1)
             return
         self._doubtful = True
         self._give_up_on_all()
