@@ -8,6 +8,7 @@ import pytest
 
 from gateway.core.limits.key_limits import Lease
 from gateway.core.types import VirtualKey
+from gateway.runtime.tasks import TrackedTasks
 from gateway.shared_state.base import Message
 from tests.engines import ValkeyServer
 
@@ -298,3 +299,37 @@ async def test_an_answer_that_we_ourselves_are_late_to_read_is_not_the_servers_f
     limits = member.state.limits
     assert not limits._owes  # type: ignore[attr-defined]
     assert member.headers(key)["remaining-requests"] == "29"
+
+
+async def test_an_answer_of_which_only_a_part_comes_is_not_waited_for(valkey_url: str) -> None:
+    tasks, cut = TrackedTasks(lambda *_: None), asyncio.Event()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data[:3] if answers and cut.is_set() else data)
+                if answers and cut.is_set():
+                    await asyncio.sleep(3600)
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind = await asyncio.open_connection("127.0.0.1", int(valkey_url.split(":")[-1].split("/")[0]))
+        tasks.spawn(pass_on(reader, behind[1], answers=False), "in")
+        tasks.spawn(pass_on(behind[0], writer, answers=True), "out")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    fleet = Fleet(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+    try:
+        member, key = await fleet.join(), VirtualKey("alice", rpm=30)
+        await member.admitted(key)
+        cut.set()
+        async with asyncio.timeout(5.0):
+            await member.admitted(key)
+        await eventually(lambda: not member.state.up)
+        cut.clear()
+        await eventually(lambda: member.state.up)
+    finally:
+        await fleet.close()
+        server.close()
+        await tasks.cancel_all()
