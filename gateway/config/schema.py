@@ -117,7 +117,7 @@ class ImagesSection(Section):
     )
     dir: FilledText = Field(
         default="./images",
-        description="The folder of kept images, one for all gateways of a store; made if missing. Relative to this file.",
+        description="The folder of kept images, one for all gateways. Made if it is missing. Relative to this file.",
         examples=["/srv/images"],
     )
     public_url: Link = Field(
