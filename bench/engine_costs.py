@@ -34,7 +34,9 @@ DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """For one request each. CPU in microseconds. ``wal``: bytes that PostgreSQL writes to its log."""
+    """For one request each. CPU in microseconds. ``wal``: bytes that PostgreSQL writes to its log; ``disk``: by which
+    its database grows. ``trips``: waits for an answer.
+    """
 
     engine: str
     connections: int
@@ -48,6 +50,7 @@ class Costs:
     sent: float = 0.0
     received: float = 0.0
     wal: float = 0.0
+    disk: float = 0.0
     commands: float = 0.0
     command_trips: float = 0.0
     command_sent: float = 0.0
@@ -138,6 +141,7 @@ def _all(engines: _Engines) -> list[float]:
     """Every figure so far, in the order of ``Costs``."""
     statements, commands = engines.statements, engines.commands
     wal = engines.postgres.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint", engines.database)
+    size = engines.postgres.execute("SELECT pg_database_size(current_database())", engines.database)
     return [
         _cpu_us(engines.postgres.child.process.pid),
         _cpu_us(engines.valkey.child.process.pid),
@@ -146,6 +150,7 @@ def _all(engines: _Engines) -> list[float]:
         statements.sent,
         statements.received,
         float(wal),
+        float(size),
         commands.statements,
         commands.trips,
         commands.sent,
@@ -185,15 +190,16 @@ def table(costs: Sequence[Costs]) -> str:
 
 
 ROWS = (
-    ("of the gateway: CPU, µs", "gateway_cpu", 0),
-    ("of PostgreSQL: statements", "statements", 2),
-    ("round trips", "trips", 2),
-    ("bytes to it", "sent", 0),
-    ("bytes from it", "received", 0),
-    ("bytes of its log (WAL)", "wal", 0),
-    ("CPU, µs", "postgres_cpu", 0),
-    ("of Valkey: commands", "commands", 2),
-    ("round trips of them", "command_trips", 2),
+    ("CPU of the gateway, µs", "gateway_cpu", 0),
+    ("statements of PostgreSQL", "statements", 2),
+    ("round trips to PostgreSQL", "trips", 2),
+    ("bytes to PostgreSQL", "sent", 0),
+    ("bytes from PostgreSQL", "received", 0),
+    ("bytes of its write-ahead log", "wal", 0),
+    ("bytes of its tables and indexes", "disk", 0),
+    ("CPU of PostgreSQL, µs", "postgres_cpu", 0),
+    ("commands of Valkey", "commands", 2),
+    ("round trips to Valkey", "command_trips", 2),
     ("bytes to Valkey", "command_sent", 0),
     ("bytes from Valkey", "command_received", 0),
     ("CPU of Valkey, µs", "valkey_cpu", 0),

@@ -1,4 +1,4 @@
-"""What a request of a limited key costs with Valkey: waiting, CPU of ours and of the server's, bytes; and when it stalls.
+"""What a request of a limited key costs with Valkey: waiting, CPU of ours and of the server's, bytes; and a stall.
 
 .venv/bin/python -m bench.shared_state
 """
@@ -99,7 +99,7 @@ async def limits_alone(server: ValkeyServer) -> None:
     print("the server stands still")
     server.pause()
     waits = []
-    for number in range(500):
+    for _ in range(500):
         began = time.perf_counter()
         now = asyncio.get_running_loop().time()
         if state.limits.admit(KEY, 100, now) is None:
@@ -110,7 +110,7 @@ async def limits_alone(server: ValkeyServer) -> None:
     line("requests that waited more than 1 ms", f"{sum(wait > 0.001 for wait in waits)}")
     server.resume()
     began = time.perf_counter()
-    while not state.up:
+    while not state.up:  # noqa: ASYNC110 - the event would be ours
         await asyncio.sleep(0.005)
     line("back after", f"{(time.perf_counter() - began) * 1e3:.0f} ms")
     await state.close()

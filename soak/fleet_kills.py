@@ -8,6 +8,7 @@ closed, everything is audited.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
@@ -26,6 +27,8 @@ CLIENTS = 16
 
 LONGEST_LIFE = 1.5
 """Seconds between two kills at most."""
+
+_USED = "SELECT charged, reserved FROM budgets WHERE holder = $1"
 
 EXPECTED = (*kills.EXPECTED, 503)
 """A gateway whose engine did not answer in time refuses before anything is bought."""
@@ -105,11 +108,22 @@ class FleetKills:
         rows = await self._fleet.rows()
         found = audit.audit(rows, self._lines(), self._answers, self._reached(), self._lost)
         self.problems += found.problems
-        self.problems += kills.overspent(rows)
+        self.problems += await self._overspent(rows)
         code, said = await self._fleet.verify()
         if code:
             self.problems.append(f"ledger verify: {said}")
         return found
+
+    async def _overspent(self, rows: list[audit.Row]) -> list[str]:
+        """The tight budget holds over all gateways: what was charged, and what the database still holds, fits in."""
+        async with self._fleet.books() as connection:
+            charged, held = await connection.fetchrow(_USED, json.dumps(["key", kills.TIGHT], separators=(",", ":")))
+        problems = []
+        if (spent := audit.spent(rows).get(kills.TIGHT, 0)) != charged:
+            problems.append(f"the budget of {kills.TIGHT} says {charged} is charged, its rows {spent}")
+        if charged + held > kills.TIGHT_NANO:
+            problems.append(f"the budget of {kills.TIGHT} is {kills.TIGHT_NANO}, charged {charged}, held {held}")
+        return problems
 
     def _names(self) -> dict[int, tuple[str, str]]:
         names = {}

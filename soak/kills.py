@@ -101,7 +101,7 @@ class Kills:
         rows, _ = books.rows_after(self._folder, 0)
         found = self._evidence.audit(rows)
         self.problems += found.problems
-        self.problems += overspent(rows)
+        self.problems += _overspent(rows)
         code, said = await process.verify(self._folder)
         if code:
             self.problems.append(f"ledger verify: {said}")
@@ -187,7 +187,7 @@ class _Evidence:
         return audit.audit(rows, self.lines, self.answers, self.reached, self.lost)
 
 
-def overspent(rows: list[audit.Row]) -> list[str]:
+def _overspent(rows: list[audit.Row]) -> list[str]:
     """The tight budget holds through all kills: what was charged, and what unknown rows hold, fits in."""
     spent, held = audit.spent(rows).get(TIGHT, 0), audit.held(rows).get(TIGHT, 0)
     if spent + held <= TIGHT_NANO:

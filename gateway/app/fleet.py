@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gateway import __version__
@@ -17,6 +18,9 @@ from gateway.stores.gateway_records import BEAT_EVERY, GatewayState, SeenGateway
 
 LEAVE_WITHIN = 5.0
 """Seconds for the last rows to be committed."""
+
+DESCRIBE_WITHIN = 1.0
+"""Seconds that a store which hangs may delay what is told of the fleet."""
 
 OnDead = Callable[[str], Awaitable[None]]
 """Takes over what a dead gateway, of this id, has left; may raise StoreError and GatewayError, and is asked again."""
@@ -35,6 +39,7 @@ class Fleet:
         self._on_dead = (self._settle, *on_dead)
         self._started_at_ns = services.clock.wall_ns()
         self._main_url = self._admin_url = ""
+        self._asking: asyncio.Task[Sequence[SeenGateway]] | None = None
         self._others: Sequence[SeenGateway] = ()
         self.size = 1
 
@@ -53,40 +58,49 @@ class Fleet:
         ``main_url``, ``admin_url``: where this gateway listens.
         """
         self._main_url, self._admin_url = main_url, admin_url
+        taking: asyncio.Task[None] | None = None
         while not self._store.gateways.alone:
-            try:
+            with suppress(StoreError, GatewayError):  # the ledger's own watching tells of it; the next beat makes up
                 await self._beat()
-                await self._take_over()
-            except (StoreError, GatewayError):
-                pass  # told by the ledger's own watching; a beat that is missed is made up for by the next
+            if any(not one.live for one in self._others) and (taking is None or taking.done()):
+                # In a task of its own: it may take longer than our lease, which must be kept up meanwhile.
+                taking = self._services.tasks.spawn(self._take_over(), "take-over")
             await asyncio.sleep(BEAT_EVERY)
 
     async def leave(self) -> None:
         """Be forgotten once all that was handed to the ledger is committed; if that takes too long another looks after
         it, as after a dead gateway.
         """
-        ledger = self._store.ledger
-        if self._store.gateways.alone:
-            return
-        try:
-            async with asyncio.timeout(LEAVE_WITHIN):
-                while ledger.pending:  # noqa: ASYNC110  # the ledger tells of no such event
-                    await asyncio.sleep(0.01)
-                await self._store.gateways.leave(self._services.gateway_id)
-        except (StoreError, GatewayError, TimeoutError):
-            pass
+        if not self._store.gateways.alone and self._store.ledger.usable():
+            leaving = self._services.tasks.spawn(self._leave(), "leave")
+            await asyncio.wait({leaving}, timeout=LEAVE_WITHIN)
+
+    async def _leave(self) -> None:
+        while self._store.ledger.pending:  # noqa: ASYNC110  # the ledger tells of no such event
+            await asyncio.sleep(0.01)
+        with suppress(StoreError, GatewayError):
+            await self._store.gateways.leave(self._services.gateway_id)
 
     async def describe(self) -> list[dict[str, Any]]:
         """Every gateway as JSON, as it is now; where the store cannot be asked, this one and what was last known."""
         own = self._state()
-        try:
-            seen = await self._store.gateways.all()
-        except (StoreError, GatewayError):
-            seen = self._others
+        if self._asking is None or self._asking.done():
+            self._asking = self._services.tasks.spawn(self._ask(), "fleet-seen")
+        # Not cancelled: to take back what was asked of a server that hangs takes as long as it hangs.
+        await asyncio.wait({self._asking}, timeout=DESCRIBE_WITHIN)
+        told = self._asking.done() and not self._asking.cancelled()
+        seen = self._asking.result() if told else self._others
         others = [_described(one) for one in seen if one.state.id != own.id]
         now_ns = self._services.clock.wall_ns()
         entries = [*others, _described(SeenGateway(own, now_ns, True), asked=True)]
         return sorted(entries, key=lambda entry: (entry["started_at"], entry["id"]))
+
+    async def _ask(self) -> Sequence[SeenGateway]:
+        """Every gateway by the store; by what was last known where it cannot be asked."""
+        try:
+            return await self._store.gateways.all()
+        except (StoreError, GatewayError):
+            return self._others
 
     async def _beat(self) -> None:
         await self._store.gateways.beat(self._state())
@@ -96,14 +110,15 @@ class Fleet:
 
     async def _take_over(self) -> None:
         services = self._services
-        if all(one.live for one in self._others):
-            return
-        for dead in await self._store.gateways.claim_dead(services.gateway_id):
-            services.log.warning("gateway_dead", dead=dead, message="it has not been seen for a while: taken over")
-            for work in self._on_dead:
-                await work(dead)
-            await self._store.gateways.forget(dead, services.gateway_id)
-            services.log.info("gateway_taken_over", dead=dead)
+        try:
+            for dead in await self._store.gateways.claim_dead(services.gateway_id):
+                services.log.warning("gateway_dead", dead=dead, message="it has not been seen for a while: taken over")
+                for work in self._on_dead:
+                    await work(dead)
+                await self._store.gateways.forget(dead, services.gateway_id)
+                services.log.info("gateway_taken_over", dead=dead)
+        except (StoreError, GatewayError) as error:
+            services.log.warning("take_over_failed", message=f"it is tried again: {error}")
 
     async def _settle(self, dead: str) -> None:
         unknown = await self._store.ledger.settle_left([dead])

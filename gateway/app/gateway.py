@@ -354,6 +354,7 @@ class Gateway:
             endpoints=states.endpoints_available(now),
             upstream_keys=states.keys_available(now),
             pending=self._store.ledger.pending,
+            spilled=self._store.ledger.spilled(),
             lag=self._lag,
             auth_failures=self._authenticator.failures,
             admin_auth_failures=self._admin_door.failures,

@@ -4,6 +4,9 @@ them.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from gateway.config import Config
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
@@ -16,6 +19,9 @@ from gateway.jobs.telling import JobTelling
 from gateway.jobs.waiting import Waiting
 from gateway.responses.kept import KeptResponses
 from gateway.stores.base import Store
+
+HAND_OVER_WITHIN = 5.0
+"""Seconds."""
 
 FOLDER = "jobs"
 """Of large answers, within ``images.dir``."""
@@ -74,7 +80,9 @@ class PaidWork:
     async def written(self) -> None:
         """Return once what waits is written, or could not be, and what is under way is left to the other gateways."""
         await self._jobs.written()
-        await self._jobs.hand_over()
+        with suppress(TimeoutError):  # of a store that hangs: they find it once this gateway's lease is over
+            async with asyncio.timeout(HAND_OVER_WITHIN):
+                await self._jobs.hand_over()
 
     def _resolved(self, exchange: str, charged: int) -> None:
         self._services.budgets.resolve(exchange, charged)

@@ -1,4 +1,4 @@
-"""What the gateways of a fleet tell one another of upstreams: which keys rest, which endpoints and models fail.
+"""What the gateways of a fleet tell one another of upstreams: which keys rest, what fails, how many tasks may run.
 
 Each gateway acts on what it sees by itself, at once; what follows from it is told, and taken over by the others as it
 is: a pause with its reason and end, a breaker that has opened or closed. What is counted on the way there (failures in
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from gateway.core.limits.task_slots import UpstreamAccount
 from gateway.core.routing.breaker import Breaker, OpenBreaker
 from gateway.core.routing.health import SLOW_FOR, BreakerKind
 from gateway.core.routing.key_pauses import REMEMBERED_FOR, Cooling
@@ -19,6 +20,7 @@ from gateway.core.types import Credential
 from gateway.exchange.services import Services
 from gateway.shared_state.base import Message
 from gateway.telemetry.redaction import fingerprint
+from gateway.upstream.task_limiter import LEARN_AGAIN
 
 ENDED_FOR = 600.0
 """Seconds for which it is kept that a pause has ended or a breaker has closed."""
@@ -31,6 +33,9 @@ class SharedRouting:
         self._services = services
         services.shared.listen("cooldowns", self._hear_pause)
         services.shared.listen("breakers", self._hear_breaker)
+        services.shared.listen("task_limits", self._hear_task_limit)
+        services.task_limiter.share(services.shared.limits, lambda: services.shared.up)
+        services.task_limiter.on_learned = self._tell_task_limit
 
     def follow(self, states: UpstreamStates) -> None:
         """Tell of these from now on."""
@@ -70,7 +75,14 @@ class SharedRouting:
         message = {"upstream": upstream, "slow": {"endpoint": url, "model": model, "left": SLOW_FOR}}
         self._services.shared.keep("breakers", f"{upstream} slow {url} {model}", message, SLOW_FOR)
 
+    def _tell_task_limit(self, account: UpstreamAccount, limit: int) -> None:
+        message = {"upstream": account[0], "key": account[1], "limit": limit}
+        self._services.shared.keep("task_limits", f"{account[0]}/{account[1]}", message, LEARN_AGAIN)
+
     # Heard
+
+    def _hear_task_limit(self, message: Message) -> None:
+        self._services.task_limiter.hear((message["upstream"], message["key"]), message["limit"])
 
     def _hear_pause(self, message: Message) -> None:
         state = self._services.snapshot.states.get(message["upstream"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway import __version__
@@ -12,6 +13,9 @@ from gateway.core.pricing.prices import usd_number
 from gateway.core.routing.listed_models import ListedModels
 from gateway.exchange.services import Services
 from gateway.stores.base import Store
+
+BOOKS_WITHIN = 2.0
+"""Seconds: a store that hangs is not to keep the rest from being told."""
 
 
 async def describe_gateway(
@@ -30,7 +34,7 @@ async def describe_gateway(
         "store": store.name,
         "draining": leaving or services.gate.draining,
         **in_hand(services, store, lag),
-        "spend_today_usd": await _spent_today(services),
+        "spend_today_usd": await _in_time(services, _spent_today(services)),
         "upstreams": [{**one, "latency_seconds": recent.latency(one["name"])} for one in _mappings(upstreams)],
         "off": list(off),
         "learned": describe_learned(services),
@@ -59,6 +63,15 @@ def of_all(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _mappings(upstreams: Iterable[Any]) -> Iterable[dict[str, Any]]:
     return (dict(one) for one in upstreams)
+
+
+async def _in_time(services: Services, asking: Coroutine[Any, Any, float | None]) -> float | None:
+    """What the books say; None if they do not say it in time. What was asked is not taken back: a server that hangs
+    would keep us waiting for that as well.
+    """
+    task = services.tasks.spawn(asking, "spent-today")
+    await asyncio.wait({task}, timeout=BOOKS_WITHIN)
+    return task.result() if task.done() and not task.cancelled() else None
 
 
 async def _spent_today(services: Services) -> float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import STORE, CommandResult, UsageError, as_json, complete, report
+from gateway.core.errors import StoreError
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -41,6 +42,8 @@ def add_migrate_parser(commands: Any) -> None:
 def _migrate(config: Config, options: argparse.Namespace) -> CommandResult:
     from gateway.stores.engines import migrate_store
 
+    if options.source is None and options.target is None and config.store.startswith(_POSTGRES):
+        return _bring_up_to_date(config, options)
     source, target = options.source or config.store, options.target or config.store
     if not source.startswith(_SQLITE):
         raise UsageError("migrate: --from must be sqlite:///FILE; the configuration names no such store")
@@ -51,10 +54,26 @@ def _migrate(config: Config, options: argparse.Namespace) -> CommandResult:
         done = asyncio.run(migrate_store(source, target, time.time_ns(), progress.show))
     finally:
         progress.clear()
-    notes = [] if done.problems else list(_what_is_left(done, bool(config.key_pepper)))
+    text = as_json(_as_row(done)) if options.json else _summary(done)
+    if done.problems:
+        return CommandResult(text, done.problems)
+    notes, problems = _what_is_left(done), []
+    if done.has_keys:
+        try:
+            notes.insert(1, _keep_pepper(done, config))
+        except StoreError as error:
+            problems.append(str(error))
+    return CommandResult(text, problems, notes)
+
+
+def _bring_up_to_date(config: Config, options: argparse.Namespace) -> CommandResult:
+    """What a gateway would do as it starts, by itself: for a rollout that is to end here if it fails."""
+    from gateway.stores.engines import bring_up_to_date
+
+    name, version = asyncio.run(bring_up_to_date(config.store, time.time_ns()))
     if options.json:
-        return CommandResult(as_json(_as_row(done)), problems=done.problems, notes=notes)
-    return CommandResult(_summary(done), problems=done.problems, notes=notes)
+        return CommandResult(as_json({"store": name, "schema": version}))
+    return CommandResult(f"{name} has the schema of this version ({version}).")
 
 
 class _Progress:
@@ -88,25 +107,37 @@ def _summary(done: Migrated) -> str:
         return f"{done.source} was copied to {done.target}, and is not the same there: no gateway serves from it."
     return (
         f"{done.source} → {done.target}: {sum(done.rows.values()):,} rows.\n"
-        f"Compared by key and month, and alike: {found.requests:,} requests of {found.months} month(s), "
+        f"Compared by key and month, and alike: {found.requests:,} request(s) of {found.months} month(s), "
         f"${format_usd(found.charged)} charged; {found.keys} virtual key(s)."
     )
 
 
-def _what_is_left(done: Migrated, pepper_set: bool) -> list[str]:
+def _keep_pepper(done: Migrated, config: Config) -> str:
+    """Put the pepper where the gateways of the configuration look for it. Returns the sentence that says so.
+
+    Raises StoreError: it is not there, or another one is in that place.
+    """
+    from gateway.keys.hashing import copy_pepper
+
+    own, place = done.pepper_file, config.pepper_file(None).absolute()
+    if config.key_pepper or own is None:
+        return "every gateway needs GATEWAY_KEY_PEPPER as it was, or the keys open nothing"
+    copy_pepper(own, place)
+    return (
+        f"the keys' pepper was put into {place}, where gateways of this configuration look for it: images.dir must be "
+        "one folder for all of them; or set GATEWAY_KEY_PEPPER for every one of them, to what this prints: "
+        f"od -An -v -tx1 {own} | tr -d ' \\n'"
+    )
+
+
+def _what_is_left(done: Migrated) -> list[str]:
     left = [f"write it into the configuration of every gateway: store: {done.target} (with its user and password)"]
-    if done.pepper_file is not None and not pepper_set:
-        left.append(
-            "the keys open nothing without their pepper: set GATEWAY_KEY_PEPPER of every gateway to what this prints: "
-            f"od -An -v -tx1 {done.pepper_file} | tr -d ' \\n'"
-        )
-    elif done.compared is not None and done.compared.keys:
-        left.append("every gateway needs the GATEWAY_KEY_PEPPER that the keys were made with")
     if done.open:
         left.append(
             f"requests that the end of a process had cut short, which the first gateway books as unknown: {done.open}"
         )
     left.append(f"{Path(done.source).name} was not changed: keep it until the new store has proven itself")
+    left.append("kept pictures and large answers stay where they are, in images.dir, which all gateways must see")
     return left
 
 
@@ -127,7 +158,6 @@ def _as_row(done: Migrated) -> dict[str, Any]:
             "alike": not done.problems,
         },
         "open": done.open,
-        "pepper_file": None if done.pepper_file is None else str(done.pepper_file),
     }
 
 
@@ -136,6 +166,11 @@ Carry everything in a SQLite store over to a PostgreSQL: keys, books, balances, 
 No gateway may be using either. The SQLite store is only read, and stays as it is. What was interrupted,
 by a kill as well, goes on where it stopped when the same command is run again. At the end both are compared:
 what each key was charged in each month, every row counted, every key. Until then no gateway serves from it."""
+
+_MEANING += """
+
+Without --from and --to, where the configuration's 'store' is a PostgreSQL: bring its schema up to date, as a gateway
+would that starts, and end. Gateways may be using it. The chart's Job does so before new pods start."""
 
 _EXAMPLE = """\
 example:

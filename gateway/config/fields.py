@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, tzinfo
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.config import addresses, key_models, values
@@ -84,7 +84,16 @@ Origin = Annotated[str, Read(addresses.origin, "origin, SCHEME://HOST[:PORT]")]
 ProxyUrl = Annotated[Proxy | Literal["env", "none"], Read(addresses.proxy, "http URL of a proxy, env or none")]
 Network = Annotated[str, Read(addresses.network, "address or network, such as 10.0.0.0/8")]
 Store = Annotated[str, Read(addresses.store, "store URL")]
-SharedState = Annotated[str, Read(addresses.shared_state, "shared state URL")]
+SharedState = Annotated[
+    str,
+    Read(addresses.shared_state, "shared state URL"),
+    Field(
+        description="Where limits and cooldowns are kept: in this process, or, for several gateways, in Valkey or "
+        "Redis (6.2): `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`, `redis+cluster://`; see "
+        "[shared state](shared-state.md).",
+        examples=["redis://valkey.internal:6379/0"],
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

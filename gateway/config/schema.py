@@ -117,7 +117,7 @@ class ImagesSection(Section):
     )
     dir: FilledText = Field(
         default="./images",
-        description="The folder of kept images, one for all gateways. Made if it is missing. Relative to this file.",
+        description="The folder of kept images, one for all gateways of a store. Relative to this file.",
         examples=["/srv/images"],
     )
     public_url: Link = Field(
@@ -280,11 +280,7 @@ class FileSection(Section):
         "directory if there is none); four: an absolute one.",
         examples=["sqlite:////srv/gateway.db"],
     )
-    shared_state: SharedState = Field(
-        default="memory://",
-        description="Where limits and cooldowns are kept: here, or, for several gateways, in Valkey or Redis (6.2).",
-        examples=["redis://gateway:${VALKEY_PASSWORD}@valkey.internal:6379/0"],
-    )
+    shared_state: SharedState = "memory://"
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
         default=1,
         description="Processes that serve, on one port. More than 1 need PostgreSQL and Redis: [workers](workers.md).",

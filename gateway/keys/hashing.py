@@ -81,7 +81,7 @@ def open_pepper(file: Path, from_environment: str | None, mark: bytes | None) ->
         if secret is None:
             if mark is not None:
                 raise StoreError(f"{file} is missing. {_LOST}")
-            secret = _make(file)
+            secret = _make(file, secrets.token_bytes(PEPPER_BYTES))
         pepper, source = Pepper(secret), str(file)
     if mark is not None and not hmac.compare_digest(pepper.mark, mark):
         raise StoreError(f"{source} is not the pepper that the keys in the store were made with. {_LOST}")
@@ -119,12 +119,25 @@ def _read(path: Path) -> bytes | None:
     return secret
 
 
-def _make(path: Path) -> bytes:
-    """A new pepper, on the disk when this returns; where several gateways make one at the same time, that of the first.
+def copy_pepper(source: Path, place: Path) -> Pepper:
+    """Keep the pepper of ``source`` at ``place`` as well, on the disk when this returns.
+
+    Raises StoreError: there is none, or another one in that place already.
+    """
+    secret = _read(source)
+    if secret is None:
+        raise StoreError(f"{source} is missing. {_LOST}")
+    if (_read(place) or _make(place, secret)) != secret:
+        raise StoreError(f"{place} is another pepper than {source}. With no keys in use that need it, remove it.")
+    return Pepper(secret)
+
+
+def _make(path: Path, secret: bytes) -> bytes:
+    """Put a pepper in its place, on the disk when this returns; where several processes do that at the same time, it is
+    that of the first. Returns the one that is there.
 
     It is written under another name, so that no other process can read a part of it.
     """
-    secret = secrets.token_bytes(PEPPER_BYTES)
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from gateway.core.limits.key_limits import Limits
 
-Topic = Literal["breakers", "cooldowns", "durations", "jobs", "keys", "responses"]
+Topic = Literal["breakers", "cooldowns", "jobs", "keys", "responses", "task_limits"]
 
 Message = Mapping[str, Any]
 """What is told of a topic; JSON."""

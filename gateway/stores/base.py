@@ -128,6 +128,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def spilled(self) -> int:
+        """Settlements that lie in the spill file, as the store has not taken them yet; ``pending`` counts them too."""
+        ...
+
     def usable(self) -> bool:
         """Whether intents are being committed at present (for /readyz)."""
         ...

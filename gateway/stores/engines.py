@@ -74,6 +74,16 @@ async def change_keys(
         yield records, pepper_file(path)
 
 
+async def bring_up_to_date(url: str, now_ns: int) -> tuple[str, int]:
+    """Bring the schema of a PostgreSQL up to date. Returns its name, without secrets, and the schema's version.
+
+    Raises StoreError.
+    """
+    from gateway.stores.postgres.store import bring_up_to_date as update
+
+    return await update(url, now_ns)
+
+
 def migrate_store(
     source: str, target: str, now_ns: int, told: Callable[[str, int, int], None]
 ) -> Coroutine[Any, Any, Migrated]:

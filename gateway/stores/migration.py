@@ -67,6 +67,11 @@ class Migrated:
     compared: check.Compared | None
     problems: Sequence[str]
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are keys, which open nothing without their pepper."""
+        return self.rows.get("keys", 0) > 0
+
 
 async def migrate_store(path: Path, url: str, now_ns: int, told: Told) -> Migrated:
     """Carry the store at ``path`` (absolute) over to the PostgreSQL at ``url``, or go on with that, and compare both.

@@ -50,6 +50,9 @@ _THERE = {
     f"UNION ALL SELECT key, start, {_FIGURES_THERE} FROM spent_changes) AS sums",
 }
 
+_ASKED_HERE = {what: sql.format(**_HERE) for what, (sql, _) in SUMS.items()}
+_ASKED_THERE = {what: sql.format(**_THERE) for what, (sql, _) in SUMS.items()}
+
 Sums = dict[tuple[str, str], tuple[int, ...]]
 """Key and month → the sums."""
 
@@ -66,12 +69,12 @@ class Compared:
 
 def sums_here(books: sqlite3.Connection) -> dict[str, Sums]:
     """What a SQLite store adds up to. Raises sqlite3.Error."""
-    return {what: _sums(books.execute(sql.format(**_HERE))) for what, (sql, _) in SUMS.items()}
+    return {what: _sums(books.execute(sql)) for what, sql in _ASKED_HERE.items()}
 
 
 async def sums_there(connection: asyncpg.Connection[Any]) -> dict[str, Sums]:
     """What a PostgreSQL store adds up to. Raises the errors of asyncpg."""
-    return {what: _sums(await connection.fetch(sql.format(**_THERE), timeout=LONG)) for what, (sql, _) in SUMS.items()}
+    return {what: _sums(await connection.fetch(sql, timeout=LONG)) for what, sql in _ASKED_THERE.items()}
 
 
 def compared(sums: Mapping[str, Sums], keys: int) -> Compared:

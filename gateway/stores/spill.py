@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import orjson
 
@@ -53,7 +53,7 @@ class Spill:
         self._failing = False
 
     @classmethod
-    def open(cls, store: Path, lines: Lines = SETTLEMENTS) -> Spill:
+    def open(cls, store: Path, lines: Lines = SETTLEMENTS) -> Self:
         """Make the file if need be and reserve its room, as far as the disk has it. StoreError as ``open_own``."""
         path = beside(store, "spill")
         spill = cls(path, open_own(path, "spill file"), lines)

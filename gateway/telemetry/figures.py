@@ -21,6 +21,7 @@ class Figures:
     ``learned``: upstream, operation, model there, quantile, and the seconds within which such a share of orders ends.
     ``catalogue_age``: days since the built-in prices were last looked through.
     ``jobs``: those that have not ended.
+    ``spilled``: settlements that lie beside the store, which has not taken them yet.
     ``store_up``, ``shared_state_up``: whether the engines can be used.
     """
 
@@ -36,6 +37,7 @@ class Figures:
     jobs: int = 0
     store_up: bool = True
     shared_state_up: bool = True
+    spilled: int = 0
 
 
 def gauge(
@@ -77,6 +79,8 @@ def shown(figures: Figures) -> Iterator[Exposed]:
         [((), figures.pending)],
         "sum",
     )
+    meaning = "Settlements in the spill file, which the store has not taken yet; they are pending, too."
+    yield gauge("gateway_ledger_rows_spilled", meaning, (), [((), figures.spilled)], "sum")
     meaning = "Seconds by which the event loop was late."
     yield gauge("gateway_event_loop_lag_seconds", meaning, (), [((), figures.lag)], "max")
     meaning = "1 if the ledger takes requests, 0 while its store is gone or damaged."

@@ -260,6 +260,11 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Wait for `retry-after`; the SDKs do.",
         again=True,
     ),
+    (503, "no_worker"): Meaning(
+        "On the admin listener of several workers: none serves at present, since all have died or are starting.",
+        "Wait for `retry-after`. Operator: `worker_ended` in the log says why they died.",
+        again=True,
+    ),
     (503, "ledger_unavailable"): Meaning(
         "The ledger cannot be written, so nothing is bought.",
         "Operator: free the disk or mend the store; the log says what is wrong. Clients wait for `retry-after`.",

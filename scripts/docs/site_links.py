@@ -19,6 +19,7 @@ PAGES = (
     "SECURITY.md",
     "CHANGELOG.md",
     "deploy/README.md",
+    "deploy/helm/piapi-gateway/README.md",
     "deploy/systemd/README.md",
     "deploy/prometheus/README.md",
     "deploy/grafana/README.md",

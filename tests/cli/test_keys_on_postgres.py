@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
 
 from gateway.stores.engines import open_store
-from tests.process.running import files, write
+from tests.process.running import write
 from tests.stores.makers import StoppedClock
 
 from .in_process import NOWHERE, command, one_line
@@ -53,15 +54,17 @@ async def test_keys_are_made_before_the_first_gateway_and_changed_while_one_serv
     assert (shown["budget"], shown["budget_used_usd"], shown["rpm"]) == ("5/month", 0, 60)
 
 
-async def test_without_a_pepper_nothing_is_made(shared: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_pepper_in_the_environment_one_is_made_in_the_folder_that_all_share(
+    shared: str, folder: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("GATEWAY_KEY_PEPPER")
-    refused = one_line(await command("keys", "create", "alice"), 1)
-    assert "GATEWAY_KEY_PEPPER is not set, and this store has no file beside it." in refused
-    assert "Every gateway and every command that uses the store needs the same one." in refused
-    assert json.loads((await command("keys", "list", "--json")).out) == []
-    assert files(folder) == ["config.yaml"]
-    monkeypatch.setenv("GATEWAY_KEY_PEPPER", PEPPER)
-    assert "made a new store" in (await command("keys", "create", "alice")).err, "none was made before"
+    write(folder, {"admin": NOWHERE, "store": postgres_url, "images": {"dir": "shared"}})
+    assert "made a new store" in (await command("keys", "create", "alice")).err
+    assert stat.S_IMODE((folder / "shared" / "keys.pepper").stat().st_mode) == 0o600
+    assert (await command("keys", "create", "bob")).code == 0
+    (folder / "shared" / "keys.pepper").unlink()
+    lost = one_line(await command("keys", "create", "carol"), 1)
+    assert "keys.pepper is missing. The keys in the store cannot be checked without it." in lost
 
 
 async def test_another_pepper_is_refused(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:

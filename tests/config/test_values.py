@@ -64,6 +64,9 @@ from gateway.core.types import Budget
         (addresses.origin, "https://app.example:80", "https://app.example:80"),
         (addresses.store, "postgresql://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
         (addresses.shared_state, "rediss://h/1", "rediss://h/1"),
+        (addresses.shared_state, "unix:///run/valkey.sock?db=1", "unix:///run/valkey.sock?db=1"),
+        (addresses.shared_state, "redis+cluster://h:7000", "redis+cluster://h:7000"),
+        (addresses.shared_state, "rediss+sentinel://u:p@a:1,b:2/main/0", "rediss+sentinel://u:p@a:1,b:2/main/0"),
     ],
 )
 def test_taken(parse: Callable[[object], object], given: object, expected: object) -> None:
@@ -107,7 +110,10 @@ def test_taken(parse: Callable[[object], object], given: object, expected: objec
         (addresses.link, "gateway.example.com"),
         *((addresses.host_pattern, given) for given in ("https://h", "h:443", "h/p", "**", "*.", "a.*.b", "", 5)),
         *((addresses.store, given) for given in ("sqlite://", "sqlite:///", "sqlite:///dir/", "gateway.db", "mysql://h")),
-        *((addresses.shared_state, given) for given in ("memory", "redis://", "redis://[", "http://h", 5)),
+        *((addresses.shared_state, given) for given in (
+                "memory", "redis://", "redis://[", "http://h", 5, "unix://", "unix://h/x", "redis+sentinel://a:1,b:2",
+                "redis+sentinel://a/main", "redis+sentinel://a:1,:2x/main", "redis+cluster://", "redis+other://h",
+            )),
     ],
 )  # fmt: skip
 def test_refused(parse: Callable[[object], object], given: object) -> None:

@@ -20,6 +20,7 @@ from gateway.core.outcomes.table import RULES, client_error
 from gateway.core.types import CostClass, Outcome, Phase
 from gateway.jobs.job_errors import still_running
 from gateway.server.cors import EXPOSED
+from gateway.workers.admin import no_worker
 from scripts.docs import error_sources
 from scripts.docs.cli import Undescribed, cli_page, whole_command
 from scripts.docs.configuration import configuration_page, default_text, written
@@ -168,6 +169,7 @@ class TestErrors:
             errors.gateway_overloaded(),
             errors.server_shutting_down(),
             still_running("job_1"),
+            no_worker(),
             errors.invalid_api_key(),
             errors.internal_error(),
         ]

@@ -44,7 +44,11 @@ class Member:
     killed: bool = False
 
     async def post(
-        self, body: bytes, key: str = ALICE, headers: Mapping[str, str] | None = None, target: str = "/v1/chat/completions"
+        self,
+        body: bytes,
+        key: str = ALICE,
+        headers: Mapping[str, str] | None = None,
+        target: str = "/v1/chat/completions",
     ) -> Answer:
         client = await RawClient.connect(self.gateway.main_url)
         try:
@@ -106,10 +110,8 @@ class Fleet:
 
     async def settled(self) -> None:
         """Return once no gateway has anything under way, or owes the ledger anything."""
-        for member in self.members:
-            if not member.killed:
-                gateway = member.gateway
-                await eventually(lambda: not gateway.services.gate and not gateway.services.ledger.pending, "an end")
+        running = [member.gateway.services for member in self.members if not member.killed]
+        await eventually(lambda: not any(one.gate or one.ledger.pending for one in running), "an end")
 
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
         """What the database answers."""

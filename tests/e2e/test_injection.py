@@ -189,12 +189,21 @@ async def test_in_fields_and_queries_of_the_admin_api(rig: Rig) -> None:
 
 
 BUILT = {
+    "stores/migrated_tables.py",
+    "stores/migration.py",
+    "stores/migration_check.py",
+    "stores/postgres/alerts.py",
+    "stores/postgres/deliveries.py",
     "stores/postgres/fleet_deliveries.py",
     "stores/postgres/fleet_jobs.py",
     "stores/postgres/folding.py",
     "stores/postgres/integrity.py",
+    "stores/postgres/jobs.py",
+    "stores/postgres/keys.py",
+    "stores/postgres/migrated_books.py",
     "stores/postgres/open_exchanges.py",
     "stores/postgres/pruning.py",
+    "stores/postgres/responses.py",
     "stores/postgres/rollup.py",
     "stores/sqlite/inserts.py",
     "stores/sqlite/integrity.py",

@@ -168,7 +168,7 @@ async def test_a_request_belongs_to_the_day_it_came_in(made: Any) -> None:
         assert (await fleet.members[1].order()).status == 200
         assert (await running)[0].status == 200
         await fleet.settled()
-        assert [row for row in await fleet.rows("SELECT charged FROM budgets WHERE charged > 0")] == [(DEV,), (DEV,)]
+        assert await fleet.rows("SELECT charged FROM budgets WHERE charged > 0") == [(DEV,), (DEV,)]
 
 
 async def test_a_budget_that_is_set_first_counts_what_was_used_and_what_runs(made: Any) -> None:
@@ -257,7 +257,9 @@ async def test_what_all_used_is_shown_by_each_and_told_once_it_is_crossed(made: 
         for member in fleet.members:
             budgets, clock = member.gateway.services.budgets.budgets, member.gateway.services.clock
             await eventually(
-                lambda budgets=budgets, clock=clock: budgets.state(("key", "alice"), clock.wall_ns()).charged == 2 * DEV,
+                lambda budgets=budgets, clock=clock: (
+                    budgets.state(("key", "alice"), clock.wall_ns()).charged == 2 * DEV
+                ),
                 "a look at what all used",
             )
             await eventually(lambda member=member: len(member.lines("budget_crossed")) == 2, "crossings")
@@ -305,5 +307,3 @@ async def test_what_a_killed_gateway_had_open_stays_reserved_until_it_is_known(m
         await ledger.release([row["id"]], "it was never bought", "test")
         assert (await other.order()).status == 200
         await running
-
-

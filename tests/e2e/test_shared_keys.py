@@ -20,7 +20,6 @@ from gateway.telemetry.redaction import Redactor
 from .harness import eventually, rig_config
 
 
-
 @pytest.fixture
 async def fleet(
     sandbox: Sandbox, tmp_path: Path, postgres_url: str, request: pytest.FixtureRequest

@@ -329,3 +329,67 @@ def change_to(key: StoredKey) -> Callable[[], Awaitable[StoredKey]]:
         return key
 
     return work
+
+
+class Others:
+    """A store that other processes change, too."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.changes: list[tuple[int, StoredKey]] = []
+
+    def change(self, key: StoredKey) -> None:
+        self.version += 1
+        self.changes.append((self.version, key))
+
+    async def changed_since(self, version: int) -> tuple[int, list[StoredKey]]:
+        return self.version, [key for number, key in self.changes if number > version]
+
+
+class TestFollowing:
+    async def test_what_others_make_change_and_revoke_is_in_force(self) -> None:
+        ring, others, told = ring_of(), Others(), list[str]()
+        ring.on_change = lambda key: told.append(key.name)
+        ring.on_own_change = lambda key: told.append(f"own {key.name}")
+        key = stored("alice", "gw-alice")
+        others.change(key)
+        await ring.follow(others)  # type: ignore[arg-type]
+        assert (who(ring, "gw-alice"), ring.any_stored, told) == ("alice", True, ["alice"])
+        others.change(replace(key, settings=KeySettings(rpm=3)))
+        await ring.follow(others)  # type: ignore[arg-type]
+        found = ring.find(sha256("gw-alice"))
+        assert found is not None
+        assert found.rpm == 3
+        others.change(replace(key, revoked_at_ns=NOW))
+        await ring.follow(others)  # type: ignore[arg-type]
+        assert who(ring, "gw-alice") is None
+        assert told == ["alice"] * 3
+
+    async def test_its_own_changes_are_not_told_twice(self) -> None:
+        ring, others, told = ring_of(), Others(), list[str]()
+        ring.on_change = lambda key: told.append(key.name)
+        ring.on_own_change = lambda key: told.append(f"own {key.name}")
+        key = stored("alice", "gw-alice")
+
+        async def work() -> StoredKey:
+            others.change(key)
+            return key
+
+        await ring.change(work)
+        await ring.follow(others)  # type: ignore[arg-type]
+        assert told == ["alice", "own alice"]
+
+    async def test_a_store_that_cannot_be_read_changes_nothing_and_is_read_again(self) -> None:
+        ring, others = ring_of(), Others()
+        others.change(stored("alice", "gw-alice"))
+        asking = others.changed_since
+
+        async def failing(version: int) -> tuple[int, list[StoredKey]]:
+            raise StoreError("gone")
+
+        others.changed_since = failing  # type: ignore[method-assign]
+        with pytest.raises(StoreError):
+            await ring.follow(others)  # type: ignore[arg-type]
+        others.changed_since = asking  # type: ignore[method-assign]
+        await ring.follow(others)  # type: ignore[arg-type]
+        assert who(ring, "gw-alice") == "alice"

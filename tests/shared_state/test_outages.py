@@ -210,3 +210,20 @@ async def test_a_user_with_few_rights_is_enough() -> None:
     finally:
         await fleet.close()
         server.close()
+
+
+async def test_a_place_whose_end_the_server_was_not_told_is_given_back_soon(
+    own_fleet: Fleet, own_valkey: ValkeyServer
+) -> None:
+    """The server stands still for a moment, in which a request ends: too short a moment for it to count as down."""
+    first, second, _ = await three(own_fleet)
+    key = VirtualKey("alice", parallel=1)
+    lease = await first.admitted(key)
+    own_valkey.pause()
+    first.release(lease)
+    await asyncio.sleep(0.15)
+    own_valkey.resume()
+    began = asyncio.get_running_loop().time()
+    while not isinstance(await second.ask(key), Lease):
+        assert asyncio.get_running_loop().time() - began < 3.0
+        await asyncio.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from gateway.core.errors import StoreError
 from gateway.stores import migrated_tables, migration
 from gateway.stores.engines import migrate_store, open_store, read_store
+from gateway.stores.gateway_records import GatewayState
 from gateway.stores.key_records import KeySettings
 from gateway.stores.migration import Migrated
 from gateway.stores.postgres import migrated_books
@@ -296,3 +298,29 @@ async def test_of_two_that_carry_over_at_once_one_waits_in_vain(
         await move(source, postgres_url)
     await other.close()
     assert (await move(source, postgres_url)).problems == []
+
+
+async def test_a_database_that_a_gateway_serves_from_is_refused(
+    source: Path, postgres_url: str, tmp_path: Path
+) -> None:
+    store = await open_store(postgres_url, StoppedClock(), "gw_1", tmp_path / "spill")
+    await store.gateways.beat(GatewayState("gw_1", 1, "1.0", "host", 7, "", "", 0, {}))
+    with pytest.raises(StoreError, match="is in use by 1 running gateway"):
+        await move(source, postgres_url)
+    await store.gateways.leave("gw_1")
+    await store.close()
+    assert (await move(source, postgres_url)).problems == []
+
+
+@pytest.mark.parametrize("name", ["first", "served"])
+async def test_what_earlier_versions_wrote_comes_along(name: str, postgres_url: str, tmp_path: Path) -> None:
+    source = tmp_path / "gateway.db"
+    packed = Path(__file__).parent / "earlier" / f"{name}.db.gz"
+    source.write_bytes(gzip.decompress(packed.read_bytes()))
+    with pytest.raises(StoreError, match="Start the gateway once to bring it up to date"):
+        await move(source, postgres_url)
+    before = await everything(f"sqlite:///{source}", tmp_path)
+    assert (await move(source, postgres_url)).problems == []
+    after = await everything(postgres_url, tmp_path)
+    for asked, value in before.items():
+        assert storable(after[asked]) == storable(value), asked

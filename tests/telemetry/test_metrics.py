@@ -134,6 +134,7 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(metr
         "gateway_ledger_rows_pending": set(),
         "gateway_event_loop_lag_seconds": set(),
         "gateway_shared_state_up": set(),
+        "gateway_ledger_rows_spilled": set(),
         "gateway_store_up": set(),
         "gateway_key_budget_usd": {"key", "team"},
         "gateway_key_budget_used_usd": {"key", "team"},

@@ -113,6 +113,11 @@ class TaskSlots(Generic[TaskTicket]):
         self._forget_if_empty(account, queue)
         return follower
 
+    def limit(self, account: UpstreamAccount) -> int | None:
+        """How many tasks of the account run at once; None for any number, or if that is not known."""
+        queue = self._queues.get(account)
+        return queue.limit if queue else None
+
     def running(self, account: UpstreamAccount) -> int:
         """How many tasks of the account run."""
         queue = self._queues.get(account)

@@ -102,6 +102,24 @@ class _Admission(Question):
                 self._limits.doubtful[self._place] = self._key.name
 
 
+class _Release(Question):
+    """A request that has ended. If the server is not told of it now, its place is given back later."""
+
+    __slots__ = ("_key", "_limits", "_place")
+
+    def __init__(self, limits: ValkeyLimits, lease: _FleetLease, more: int) -> None:
+        keys = (name_of(lease.key, "tokens"), name_of(lease.key, "places"))
+        super().__init__(*run(script("release"), keys, (lease.place, lease.grain, more, *limits.span)))
+        self._limits, self._key, self._place = limits, lease.key, lease.place
+
+    def answered(self, answer: Any) -> None:
+        self._limits.doubtful.pop(self._place, None)
+
+    def unanswered(self) -> None:
+        if self._place:
+            self._limits.doubtful[self._place] = self._key
+
+
 class ValkeyLimits:
     """Implements ``core.limits.key_limits.Limits``.
 
@@ -129,7 +147,7 @@ class ValkeyLimits:
         self._places: dict[str, set[str]] = {}  # by key: those that requests of ours have
         self._seen: dict[str, _Seen] = {}
         self.doubtful: dict[str, str] = {}
-        """Places that may be held for requests which were let in otherwise, and their keys."""
+        """Places that the server may hold for requests which have ended or were let in otherwise, and their keys."""
         self._number = count()
 
     def admit(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal | None:
@@ -164,10 +182,8 @@ class ValkeyLimits:
             places.discard(admission.place)
             if not places:
                 del self._places[admission.key]
-        if (admission.place or more) and self._calls.usable:
-            keys = (name_of(admission.key, "tokens"), name_of(admission.key, "places"))
-            arguments = (admission.place, admission.grain, more, *self.span)
-            self._calls.ask(Question(*run(script("release"), keys, arguments)))
+        if admission.place or more:
+            self._calls.ask(_Release(self, admission, more))
 
     def headers(self, key: VirtualKey, now: float) -> list[Header]:
         """By what was last heard of the key; by this gateway's share while it is alone."""
@@ -211,12 +227,14 @@ class ValkeyLimits:
 
     def renewals(self) -> Iterator[Question]:
         """Hold on to the places of the requests that run, and to no others."""
-        yield from self._no_doubts()
+        yield from self.given_back()
         self.doubtful.clear()
         yield from self._held()
 
-    def _no_doubts(self) -> Iterator[Question]:
-        """A server that stood still may only now carry out what it was asked before."""
+    def given_back(self) -> Iterator[Question]:
+        """The places in doubt, given back; more than once, as a server that stood still may only later carry out what
+        it was asked before.
+        """
         for place, key in self.doubtful.items():
             yield Question(("ZREM", name_of(key, "places"), place))
 
@@ -233,7 +251,7 @@ class ValkeyLimits:
                 if ages:
                     pairs = [number for age, amount in ages for number in (round(age * 1000), amount)]
                     yield Question(*run(script("restore"), (name,), (*self.span, *pairs)))
-        yield from self._no_doubts()
+        yield from self.given_back()
         yield from self._held()
 
     def farewell(self) -> Iterator[Question]:

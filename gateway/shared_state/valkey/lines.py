@@ -58,6 +58,7 @@ class Source:
         self.name = shown(url)
         self._url = url
         self._client: Redis | RedisCluster | None = None
+        self._sentinels: list[Redis] = []
         scheme = urlsplit(url).scheme
         self.is_cluster = scheme.endswith("+cluster")
         if self.is_cluster:
@@ -65,6 +66,7 @@ class Source:
         client = self._by_sentinels(url) if scheme.endswith("+sentinel") else Redis.from_url(url, **_options())
         self._client = client
         self._pool: ConnectionPool = client.connection_pool
+        self._pool.connection_kwargs.update(_OURS)
 
     @property
     def database(self) -> str:
@@ -94,11 +96,11 @@ class Source:
 
     async def close(self) -> None:
         """Close what ``hearing`` gave."""
-        if self._client is not None:
-            await self._client.aclose()
+        for client in (*self._sentinels, self._client):
+            if client is not None:
+                await client.aclose()
 
-    @staticmethod
-    def _by_sentinels(url: str) -> Redis:
+    def _by_sentinels(self, url: str) -> Redis:
         split = urlsplit(url)
         login, _, places = split.netloc.rpartition("@")
         user, _, password = login.partition(":")
@@ -115,15 +117,19 @@ class Source:
         sentinel = Sentinel(  # type: ignore[no-untyped-call]
             [(host, int(port)) for host, _, port in hosts], sentinel_kwargs=asking
         )
+        self._sentinels = sentinel.sentinels
         client: Redis = sentinel.master_for(service, **options)
         return client
 
 
+_OURS = {"decode_responses": False, "socket_timeout": None}
+"""Options that are not the URL's to choose. A read has no time-out: how long it may take is for the one who asks."""
+
+
 def _options() -> dict[str, Any]:
-    """No time-out of a read: how long an answer may take is for the one who asks. No second try behind our back."""
+    """No second try behind our back."""
     return {
         "socket_connect_timeout": CONNECT_WITHIN,
-        "socket_timeout": None,
         "retry": Retry(NoBackoff(), 0),
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "client_name": "piapi-gateway",

@@ -137,10 +137,10 @@ class ValkeyState:
             if not self._calls.usable:
                 continue
             self._news.tell_all()
-            if loop.time() - renewed >= RENEW_EVERY:
-                renewed = loop.time()
-                for question in self.limits.renewals():
-                    self._calls.ask(question)
+            due = loop.time() - renewed >= RENEW_EVERY
+            renewed = loop.time() if due else renewed
+            for question in list(self.limits.renewals() if due else self.limits.given_back()):
+                self._calls.ask(question)
             beat = self._sign_of_life()
             self._calls.ask(beat)
             if (answer := await beat.answer) is None:

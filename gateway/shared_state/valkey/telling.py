@@ -153,11 +153,20 @@ class News:
             silent = False
             if got["type"] == "message":
                 version, _, text = got["data"].partition(b" ")
-                self._hear(int(version), text, 0.0)
+                if version.isdigit():
+                    self._hear(int(version), text, 0.0)
 
     def _hear(self, version: int, text: bytes, age: float) -> str:
-        """Pass on what others tell, unless something newer is known. Returns what it is kept by."""
-        told = json.loads(text)
+        """Pass on what others tell, unless something newer is known. Returns what it is kept by.
+
+        What is in another form, as another version of the gateway may tell it, is passed over.
+        """
+        try:
+            return self._understand(version, json.loads(text), age)
+        except (KeyError, TypeError, ValueError):
+            return ""
+
+    def _understand(self, version: int, told: Any, age: float) -> str:
         id: str = told["id"]
         if told["from"] == self._own_id:
             return id

@@ -6,9 +6,12 @@ gone is told by the next that starts, under the same webhook-id.
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from gateway.core.types import Budget
+from gateway.stores.gateway_records import LEASE
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.writing import writing
 from gateway.stores.records import AlertState, KnownAlerts, StoredAlert
@@ -23,9 +26,15 @@ _RECORD = (
     f"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS (SELECT 1 FROM alerts WHERE {_SUBJECT} "
     "AND gateway <> $10) ON CONFLICT (id) DO NOTHING"
 )
-_KNOWN = (
-    "SELECT id, at_ns, holder, cause, budget_nano, period, period_start_ns, body, state FROM alerts "
-    "ORDER BY at_ns, number"
+_TAKE_OVER = (
+    "UPDATE alerts SET gateway = $1, taken_at = clock_timestamp() WHERE state = 'pending' AND gateway <> $1 "
+    "AND (taken_at IS NULL OR taken_at < clock_timestamp() - make_interval(secs => $2)) "
+    "AND NOT EXISTS (SELECT FROM gateways AS g WHERE g.id = alerts.gateway)"
+)
+"""One that was taken over a moment ago is in the hands of a gateway that may not have told yet that it lives."""
+_KNOWN = (  # what another gateway is about to tell is as good as told here
+    "SELECT id, at_ns, holder, cause, budget_nano, period, period_start_ns, body, "
+    "CASE WHEN state = 'pending' AND gateway <> $1 THEN 'told' ELSE state END FROM alerts ORDER BY at_ns, number"
 )
 
 
@@ -37,9 +46,10 @@ class PostgresAlerts:
         self._gateway_id = gateway_id
 
     async def known(self) -> KnownAlerts:
-        async with self._pool.connection() as connection:
-            rows = await connection.fetch(_KNOWN)
-        return KnownAlerts(tuple(_alert(*row) for row in rows))
+        async with self._pool.transaction() as connection:
+            await connection.execute(_TAKE_OVER, self._gateway_id, LEASE)
+            rows = await connection.fetch(_KNOWN, self._gateway_id)
+        return KnownAlerts(tuple(map(_alert, rows)))
 
     async def record(self, alert: StoredAlert) -> bool:
         budget, holder = alert.budget, orjson.dumps(alert.holder).decode()
@@ -61,7 +71,7 @@ class PostgresAlerts:
         """There is no time before: alerts were kept from the first gateway of such a store on."""
 
 
-def _alert(
-    id: str, at_ns: int, holder: str, cause: str, nano: int, period: str, start_ns: int, body: bytes, state: AlertState
-) -> StoredAlert:
-    return StoredAlert(id, at_ns, tuple(orjson.loads(holder)), cause, Budget(nano, period), start_ns, body, state)  # type: ignore[arg-type]
+def _alert(row: Any) -> StoredAlert:
+    """From the columns of ``_KNOWN``."""
+    id, at_ns, holder, cause, nano, period, start_ns, body, state = row
+    return StoredAlert(id, at_ns, tuple(orjson.loads(holder)), cause, Budget(nano, period), start_ns, body, state)

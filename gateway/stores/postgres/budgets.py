@@ -130,7 +130,7 @@ class PostgresBudgets:
                 await reader.execute("SELECT 1")  # from here on it sees the books as they are now
                 begun = await _begin(own, due)
                 await _join(own, begun, counts, now_ns)
-            more = await _missing(reader, begun, counts)
+            more = await _not_counted(reader, begun, counts)
         await own.execute(_END, [one.id for one in begun], [one.epoch for one in begun], more)
 
     async def changed(self) -> Sequence[CountedBudget]:
@@ -228,7 +228,7 @@ def _within(claim: Claim, at_ns: int) -> bool:
     return claim.start_ns <= at_ns and (claim.end_ns is None or at_ns < claim.end_ns)
 
 
-async def _missing(connection: asyncpg.Connection[Any], begun: Sequence[_Begun], counts: Counts) -> list[int]:
+async def _not_counted(connection: asyncpg.Connection[Any], begun: Sequence[_Begun], counts: Counts) -> list[int]:
     """What the books have charged each of these budgets beyond what it had counted when it began."""
     charges: dict[tuple[int, int | None], Charges] = {}
     for one in begun:

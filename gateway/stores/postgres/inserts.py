@@ -103,7 +103,7 @@ async def insert_intents(
     connection: Connection, intents: Sequence[ExchangeRecord], gateway: str, within: float
 ) -> None:
     """Commit intents in one statement; an id already there changes nothing. ``within``: seconds until TimeoutError."""
-    columns = list(zip(*map(_intent_row, intents), strict=True))
+    columns = list(zip(*map(intent_row, intents), strict=True))
     await connection.execute(_INTENTS, *columns, gateway, timeout=within)
 
 
@@ -130,7 +130,7 @@ async def insert_settlement(
 
 async def insert_lost_intent(connection: Connection, intent: ExchangeRecord, gateway: str) -> None:
     """Write the intent of what is settled in the same transaction, and not open."""
-    await connection.execute(_LOST_INTENT, *_intent_row(intent), gateway)
+    await connection.execute(_LOST_INTENT, *intent_row(intent), gateway)
 
 
 async def insert_tasks(connection: Connection, records: Sequence[TaskRecord]) -> None:
@@ -149,7 +149,8 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
-def _intent_row(intent: ExchangeRecord) -> tuple[Any, ...]:
+def intent_row(intent: ExchangeRecord) -> tuple[Any, ...]:
+    """What is written of an intent: the columns of ``insert_intents``, without the gateway."""
     return (
         intent.id,
         intent.at_ns,

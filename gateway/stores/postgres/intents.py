@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from gateway.core import errors
 from gateway.stores.postgres import inserts, link
-from gateway.stores.postgres.link import RETRY_SECONDS, Health, Link, engine_errors, passing_errors, whole
+from gateway.stores.postgres.link import (
+    RETRY_SECONDS,
+    Health,
+    Link,
+    doubtful_errors,
+    engine_errors,
+    passing_errors,
+)
 from gateway.stores.postgres.months import Months
 from gateway.stores.records import ExchangeRecord
 
@@ -27,8 +34,9 @@ IDLE_SECONDS = 5.0
 TRIES = 5
 """Of a transaction that others are in the way of."""
 
-Admit = Callable[["Connection", Sequence[ExchangeRecord]], Awaitable[Mapping[str, Exception]]]
-"""Asks the budgets of these, in their transaction; the ids of those that are refused, with what each caller is told."""
+Admit = Callable[["Connection", Sequence[ExchangeRecord], float], Awaitable[Mapping[str, Exception]]]
+"""Asks the budgets of these, and writes those down that have room, within so many seconds; returns the ids of those
+that are refused, with what each caller is told."""
 
 log = logging.getLogger("gateway.stores")
 
@@ -145,15 +153,10 @@ class IntentWriter:
         connection = await self._link.synced(any(intent.paid for intent in intents))
         if missing := self._months.missing(intent.at_ns for intent in intents):
             await self._months.make(connection, missing)
-        if not any(getattr(intent, "claims", ()) for intent in intents):
+        if all(intent.claims is None for intent in intents):
             await inserts.insert_intents(connection, intents, self._gateway, link.ANSWER_SECONDS)
             return {}
-        async with whole(connection):
-            refused = await self._admit(connection, intents)
-            admitted = [intent for intent in intents if intent.id not in refused] if refused else intents
-            if admitted:
-                await inserts.insert_intents(connection, admitted, self._gateway, link.ANSWER_SECONDS)
-        return refused
+        return await self._admit(connection, intents, link.ANSWER_SECONDS)
 
     async def _write_singly(self, batch: list[tuple[ExchangeRecord, Future[None]]], error: Exception) -> None:
         """One of them fits no row: only that one shall fail."""
@@ -168,10 +171,10 @@ class IntentWriter:
                 _answer(one[1], errors.ledger_unavailable())
 
     def _fail(self, batch: list[tuple[ExchangeRecord, Future[None]]], error: Exception) -> None:
-        self._health.failed(error)
+        self._health.failed(link.INTENTS, error)
         self._link.drop()
         for intent, waiter in batch:
-            if not waiter.cancelled():  # of one that was, its caller settles it
+            if isinstance(error, doubtful_errors()) and not waiter.cancelled():  # one that was, its caller settles
                 self._doubtful(intent)
             _answer(waiter, errors.ledger_unavailable())
         self._refuse()
@@ -195,10 +198,10 @@ class IntentWriter:
             connection = await self._link.connection()
             await connection.execute(statement, timeout=link.ANSWER_SECONDS)
         except engine_errors() as error:
-            self._health.failed(error)
+            self._health.failed(link.INTENTS, error)
             self._link.drop()
         else:
-            self._health.worked()
+            self._health.worked(link.INTENTS)
 
 
 def _answer(waiter: Future[None], refusal: Exception | None) -> None:

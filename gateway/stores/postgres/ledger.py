@@ -26,7 +26,7 @@ from gateway.stores.postgres.booked_prices import BookedPrices
 from gateway.stores.postgres.budgets import PostgresBudgets
 from gateway.stores.postgres.intents import IntentWriter
 from gateway.stores.postgres.left import Left
-from gateway.stores.postgres.link import RETRY_SECONDS, Health, Link
+from gateway.stores.postgres.link import INTENTS, RETRY_SECONDS, SETTLEMENTS, Health, Link
 from gateway.stores.postgres.months import Months
 from gateway.stores.postgres.pool import PostgresPool
 from gateway.stores.postgres.rollup import snapshot
@@ -54,8 +54,6 @@ MAX_WAITING = 1_000
 
 SWEEP_AFTER = 10.0
 """Seconds after the server is back, and of a row that is swept: longer than a statement may take on the server."""
-
-_INTENTS, _SETTLEMENTS = "intents", "settlements"
 
 _OWN = "SELECT id, at_ns FROM open_intents WHERE gateway = $1 AND at_ns <= $2"
 
@@ -118,8 +116,8 @@ class PostgresLedger:
         except BaseException:
             remove_spill(ledger._spill)
             raise
-        ledger._begin(_INTENTS)
-        ledger._begin(_SETTLEMENTS)
+        ledger._begin(INTENTS)
+        ledger._begin(SETTLEMENTS)
         return ledger
 
     @property
@@ -280,13 +278,13 @@ class PostgresLedger:
             remove_spill(self._spill)
 
     def _begin(self, name: str) -> None:
-        writer = self._intents if name == _INTENTS else self._settlements
+        writer = self._intents if name == INTENTS else self._settlements
         self._writing[name] = self._tasks.spawn(writer.run(), name)
 
     def _failed(self, name: str, error: BaseException) -> None:
         """A mistake of ours: what was being written is tried again, or was refused."""
         log.critical("writing %s failed by a mistake: %r", name, error)
-        self._health.failed(error)
+        self._health.failed(name, error)
         if name in self._writing and not self._closed:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_again, name)
 
@@ -317,7 +315,7 @@ class PostgresLedger:
 
     def _lost(self) -> None:
         if not self._closed:
-            self._health.failed(ConnectionError("the server has closed the connection"))
+            self._health.failed(INTENTS, ConnectionError("the server has closed the connection"))
 
     def _health_changed(self, usable: bool) -> None:
         if not usable:

@@ -15,6 +15,9 @@ from gateway.stores.postgres.pool import PostgresPool, driver_errors
 if TYPE_CHECKING:
     from gateway.stores.postgres.pool import Connection
 
+INTENTS, SETTLEMENTS = "intents", "settlements"
+"""The writers."""
+
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
 
@@ -34,6 +37,14 @@ log = logging.getLogger("gateway.stores")
 def engine_errors() -> tuple[type[Exception], ...]:
     """What writing may raise where the store is at fault, or the way to it."""
     return (*driver_errors(), StoreError)
+
+
+@cache
+def doubtful_errors() -> tuple[type[Exception], ...]:
+    """After which of a commit it is not known whether it was done: the server has not answered."""
+    import asyncpg
+
+    return (asyncpg.PostgresConnectionError, OSError, TimeoutError)
 
 
 @cache
@@ -74,30 +85,37 @@ async def whole(connection: Connection) -> AsyncIterator[None]:
 class Health:
     """Whether intents are being committed at present. Each change is logged once.
 
+    It is by what each writer met last: a store that takes one's rows and not the other's is not well.
     ``changed``: is called with each change.
     """
 
     def __init__(self, name: str, changed: Callable[[bool], None] = lambda _: None) -> None:
-        self.usable = True
         self.finding = ""
         self._name = name
         self._changed = changed
+        self._failing: set[str] = set()
 
-    def failed(self, error: BaseException) -> None:
-        """A statement failed for want of the store."""
+    @property
+    def usable(self) -> bool:
+        return not self._failing
+
+    def failed(self, writer: str, error: BaseException) -> None:
+        """A statement of this writer failed for want of the store."""
+        was_usable = self.usable
+        self._failing.add(writer)
         self.finding = f"{self._name} cannot be used: {plain(error)}. Check the server and its log."
-        if self.usable:
-            self.usable = False
+        if was_usable:
             log.error("the ledger cannot be written, requests are refused until it can: %s", self.finding)
             self._changed(False)
 
-    def worked(self) -> None:
-        """A statement was committed."""
-        if not self.usable:
-            self.usable = True
-            self.finding = ""
-            log.warning("the ledger is written again: %s", self._name)
-            self._changed(True)
+    def worked(self, writer: str) -> None:
+        """A statement of this writer was committed."""
+        if writer in self._failing:
+            self._failing.discard(writer)
+            if self.usable:
+                self.finding = ""
+                log.warning("the ledger is written again: %s", self._name)
+                self._changed(True)
 
 
 class Link:

@@ -25,7 +25,7 @@ _HOLDING = (
 )
 """Tables that books are made of: those of a database that a gateway has only looked at are empty."""
 
-_OF_ANY = ("teams", "pepper", "learned_durations", "budgets")
+_OF_ANY = ("teams", "pepper", "learned_durations", "reservations", "budgets")
 """What a gateway may have left that served nothing: it is made anew."""
 
 

@@ -102,18 +102,34 @@ class PostgresPool:
     async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
         """A connection, for a moment. Raises StoreError if there is none, and for what fails on it; what its user
         raises itself passes.
+
+        A connection whose user was cancelled, or waited too long, is cut: to have the server end what it does there
+        takes as long as the server hangs.
         """
         try:
             async with self._pool.acquire(timeout=WAIT_WITHIN) as connection:
-                yield connection
+                try:
+                    yield connection
+                except (asyncio.CancelledError, TimeoutError):
+                    connection.terminate()
+                    raise
         except driver_errors() as error:
             raise StoreError(f"{self.name} cannot be used: {_plain(error)}. Check the server and its log.") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection[Any]]:
         """``connection``, in a transaction that is committed at the end, and rolled back by an error."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except (asyncio.CancelledError, TimeoutError):
+                raise  # it ends with its connection
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
 
     async def close(self) -> None:
         """Let go of all connections; one that does not answer is cut."""

@@ -194,11 +194,12 @@ class SettlementWriter:
         return True
 
     def _fail(self, error: Exception) -> None:
-        self._health.failed(error)
+        self._health.failed(link.SETTLEMENTS, error)
         self._link.drop()
 
     def _forget(self, settlements: list[ExchangeRecord]) -> None:
         """They are in the books."""
+        self._health.worked(link.SETTLEMENTS)
         for one in settlements:
             self._owed.pop(one.id, None)
             self._kept.discard(one.id)

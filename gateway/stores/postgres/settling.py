@@ -20,8 +20,9 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 _AGAIN = """
 INSERT INTO reservations (id, at_ns, until_ns, gateway, amount, budgets)
-SELECT $1, $2, $2 + $3, $4, 0, array_agg(b.id)
-FROM budgets AS b WHERE b.holder = ANY ($5::text[]) AND b.start_ns <= $2 AND (b.end_ns IS NULL OR $2 < b.end_ns)
+SELECT $1::text, $2::bigint, $2::bigint + $3::bigint, $4::text, 0, array_agg(b.id ORDER BY b.id)
+FROM budgets AS b
+WHERE b.holder = ANY ($5::text[]) AND b.start_ns <= $2::bigint AND (b.end_ns IS NULL OR $2::bigint < b.end_ns)
 HAVING count(*) > 0
 ON CONFLICT (id) DO NOTHING
 """

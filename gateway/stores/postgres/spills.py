@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,41 @@ WITH_INTENTS = Lines(_fields, _record)
 """Settlements that bring their intents along, in case that the server loses these in a crash."""
 
 
+class OwnSpill(Spill):
+    """The spill file of a gateway, made anew should another one have taken it for a dead one's and removed it."""
+
+    def append(self, settlements: Sequence[ExchangeRecord]) -> bool:
+        try:
+            if not os.fstat(self._descriptor).st_nlink:
+                self._make_anew()
+        except (OSError, StoreError) as error:
+            log.error("%s was removed and cannot be made anew: %s", self.path, error)
+            return False
+        return super().append(settlements)
+
+    def _make_anew(self) -> None:
+        """What it held is in the books."""
+        made = _made_locked(self.path)
+        self.close()
+        self._descriptor, self._end = made._descriptor, 0
+        log.warning("%s had been removed; it was made anew", self.path)
+
+
+def _made_locked(path: Path) -> OwnSpill:
+    """A new file, which has its name only once it is locked: no other gateway sees it before."""
+    spill = OwnSpill.open(path.with_name(f".{path.stem}"), WITH_INTENTS)
+    try:
+        spill.lock()
+        spill.path = spill.path.rename(path)
+    except OSError as error:
+        spill.close()
+        raise StoreError(f"{path} cannot be made: {error.strerror}.") from None
+    except StoreError:
+        spill.close()
+        raise
+    return spill
+
+
 def open_spill(folder: Path, gateway: str) -> Spill:
     """The file of this gateway, locked. Raises StoreError if there can be none."""
     try:
@@ -54,9 +89,7 @@ def open_spill(folder: Path, gateway: str) -> Spill:
             f"{folder} cannot be made: {error.strerror}. What the store cannot take at once is kept there: give "
             "images.dir a place that can be written."
         ) from None
-    spill = Spill.open(folder / gateway, WITH_INTENTS)
-    spill.lock()
-    return spill
+    return _made_locked(folder / f"{gateway}{ENDING}")
 
 
 def remove_spill(spill: Spill) -> None:
@@ -94,7 +127,7 @@ def left_spill(path: Path) -> Iterator[list[ExchangeRecord] | None]:
 
 
 def spills_in(folder: Path) -> list[Path]:
-    """The spill files of a folder."""
+    """The spill files of a folder, but those that are being made."""
     with suppress(OSError):
-        return sorted(path for path in folder.iterdir() if path.name.endswith(ENDING))
+        return sorted(path for path in folder.iterdir() if path.suffix == ENDING and not path.name.startswith("."))
     return []

@@ -17,13 +17,36 @@ from gateway.stores.postgres.gateways import PostgresGateways
 from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.postgres.migrated_books import require_whole
-from gateway.stores.postgres.migrating import migrate
-from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.migrating import migrate, migrations
+from gateway.stores.postgres.pool import CONNECT_WITHIN, PostgresPool, driver_errors
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
 from gateway.stores.postgres.teams import PostgresTeams
 from gateway.stores.postgres.usage import PostgresUsage
 
 log = logging.getLogger("gateway.stores")
+
+
+UPDATED_WITHIN = 3600.0
+"""Seconds for a statement that brings a schema up to date: an index of a large table takes its time."""
+
+
+async def bring_up_to_date(url: str, now_ns: int) -> tuple[str, int]:
+    """Bring the schema of a database up to date, or make it. Returns its name, without secrets, and the version.
+
+    Raises StoreError, with words on what to do.
+    """
+    pool = await PostgresPool.open(url, "piapi-gateway migrate", 1)
+    try:
+        connection = await pool.connect(CONNECT_WITHIN, UPDATED_WITHIN)
+        try:
+            await migrate(connection, now_ns, pool.name)
+        finally:
+            await connection.close()
+    except driver_errors() as error:
+        raise StoreError(f"store: {pool.name} could not be brought up to date: {error}") from None
+    finally:
+        await pool.close()
+    return pool.name, max(migrations())
 
 
 class PostgresStore:
@@ -85,9 +108,11 @@ class PostgresStore:
             log.warning("the store could not be looked after: %s", error)
 
     async def watch(self) -> str:
-        """Why no requests are taken, as the server is gone or fails; empty if they are. Folds sums now and then."""
+        """Nothing is wrong with its place: that its server is gone is told by the writers, at once. Folds sums now and
+        then.
+        """
         self._folding.begin_if_due()
-        return self.ledger.finding
+        return ""
 
     async def close(self) -> None:
         await self._folding.close()

@@ -120,6 +120,10 @@ class SQLiteLedger:
         """Rows handed over and not yet committed."""
         return self._awaited + self._settling - self._writer.booked
 
+    def spilled(self) -> int:
+        """Settlements that lie in the spill file, as the disk has not taken them yet."""
+        return self._writer.spilled
+
     async def settle_left(self, gateways: Collection[str]) -> int:
         """An earlier process's were settled when this one opened the store."""
         return 0

@@ -107,6 +107,11 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def spilled(self) -> int:
+        """Settlements that are in the spill file and not in the store."""
+        return self._spilled
+
     def put(self, batch: Batch) -> None:
         """Hand over a batch; never blocks. Once the thread has ended its waiters are told so at once."""
         self._inbox.put(batch)

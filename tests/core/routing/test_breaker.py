@@ -237,3 +237,62 @@ class TestWhoseFailures:
         assert admits(breaker, "bob", 100.0)
         breaker.open_for(3600.0, 101.0, "bob")
         assert not admits(breaker, "carol", 101.0)
+
+
+class TestToldToOthers:
+    """What one gateway's breaker shows, another's takes over as it is."""
+
+    def test_an_open_one_is_open_for_as_long(self) -> None:
+        first, second = struck(5, now=100.0), Breaker(POLICY)
+        shown = first.shown(101.0)
+        assert shown is not None
+        second.hear(shown, 7.0)  # its clock began at another time
+        assert second.state(7.0) == "open"
+        assert second.seconds_left(7.0) == pytest.approx(first.seconds_left(101.0))
+        assert second.shown(7.0) == shown
+        second.succeed(5.5, 8.0)
+        assert second.state(8.0) == "open"  # of a request that began before it opened
+        second.succeed(6.5, 8.0)
+        assert second.state(8.0) == "closed"
+
+    def test_it_is_open_for_the_same_member_only(self) -> None:
+        first, second = Breaker(POLICY), Breaker(POLICY)
+        first.open_for(30.0, 100.0, "alice")
+        second.hear(first.shown(100.0), 0.0)
+        assert not second.admits(1.0, may_probe=True, asker="alice")
+        assert second.admits(1.0, may_probe=True, asker="bob")
+
+    def test_a_closed_one_closes(self) -> None:
+        breaker = struck(5)
+        breaker.hear(None, 100.0)
+        assert breaker.state(100.0) == "closed"
+        assert breaker.shown(100.0) is None
+        closed = struck(4)
+        closed.hear(None, 100.0)
+        assert closed.reliable(100.0) is struck(4).reliable(100.0), "what was counted here stays"
+
+    def test_the_next_ejection_is_longer_wherever_the_probe_fails(self) -> None:
+        first, second = struck(5), Breaker(POLICY)
+        second.hear(first.shown(100.0), 100.0)
+        half_open = 100.0 + second.seconds_left(100.0)
+        second.strike("here", half_open, half_open, MIDDLE)
+        assert second.seconds_left(half_open) == pytest.approx(2 * POLICY.eject)
+
+    def test_each_change_is_told_of_and_what_is_heard_is_not(self) -> None:
+        told = list[str]()
+        breaker = Breaker(POLICY)
+        breaker.on_change = lambda: told.append(breaker.state(100.0))
+        for _ in range(5):
+            breaker.strike("here", 100.0, 100.0, MIDDLE, "alice")
+        assert told == ["open"]
+        breaker.strike("here", 100.0, 100.0, MIDDLE, "bob")
+        breaker.strike("here", 100.0, 100.0, MIDDLE, "bob")
+        assert told == ["open", "open"], "it is open for all now"
+        breaker.open_for(60.0, 100.0)
+        breaker.succeed(100.0, 100.0)
+        assert told == ["open", "open", "open", "closed"]
+        breaker.succeed(100.0, 100.0)
+        other = struck(5).shown(100.0)
+        breaker.hear(other, 100.0)
+        breaker.hear(None, 100.0)
+        assert len(told) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -498,3 +499,78 @@ def test_the_keys_besides_some() -> None:
     pool = pool_of("a", "b", "c")
     assert pool.besides([key("b")]) == {"a", "c"}
     assert pool.besides([key("a"), key("b"), key("c")]) == set()
+
+
+class TestToldToOthers:
+    """A pause that one gateway has seen, in the pool of another."""
+
+    @staticmethod
+    def pair() -> tuple[CredentialPool, CredentialPool]:
+        """Two pools; the second hears what the first tells."""
+        first, second = pool_of("a", "b"), pool_of("a", "b")
+        first.on_pause = second.hear
+        return first, second
+
+    def test_a_rate_limit_rests_the_key_for_that_model(self) -> None:
+        first, second = self.pair()
+        fail(first, "rate_limited", 0.0, retry_after=30.0)
+        [paused] = [one for one in first.snapshot(0.0) if one.models]
+        assert second.snapshot(1.0) == [replace(one, in_flight=0) for one in first.snapshot(1.0)]
+        assert take(second, 1.0).name != paused.name
+
+    def test_a_key_that_served_the_model_is_out_of_use_then(self) -> None:
+        first, second = pool_of("a"), pool_of("a")
+        first.on_pause = second.hear
+        second.answering(take(second), "m", 0.0)
+        fail(first, "rate_limited", 1.0, retry_after=30.0)
+        fail(first, "rate_limited", 32.0, retry_after=30.0)
+        assert not second.available("a", 33.0)
+
+    @pytest.mark.parametrize("slug", ["key_invalid", "key_unfunded"])
+    def test_what_a_free_read_finds_holds_everywhere(self, slug: str) -> None:
+        first, second = pool_of("a"), pool_of("a")
+        first.on_pause = second.hear
+        confirm(first, slug, 0.0)
+        exhausted = second.exhaustion("m", 60.0)
+        assert exhausted is not None
+        assert exhausted.confirmed
+        doubt = exhausted.reason
+        assert first.settle("a", doubt, WORKS, 100.0) == "works"
+        assert second.exhaustion("m", 100.0) is None
+
+    def test_a_success_ends_it_everywhere(self) -> None:
+        first, second = pool_of("a"), pool_of("a")
+        first.on_pause = second.hear
+        fail(first, "rate_limited", 0.0, retry_after=5.0)
+        fail(first, "key_unfunded", 6.0)
+        assert second.exhaustion("m", 6.0) is not None
+        [credential] = upstream(keys=("a",)).credentials
+        first.answering(credential, "m", 12.0, began=11.5)
+        assert second.exhaustion("m", 6.0) is None
+
+    def test_the_next_refusal_lengthens_what_was_heard(self) -> None:
+        first, second = pool_of("a"), pool_of("a")
+        first.on_pause = second.hear
+        fail(first, "rate_limited", 0.0)
+        fail(second, "rate_limited", 7.0)
+        [seen] = second.snapshot(7.0)
+        assert seen.models["m"][1] == pytest.approx(10.0)
+
+    def test_what_is_heard_is_not_told_again_and_a_strange_key_is_passed_over(self) -> None:
+        first, second = self.pair()
+        told = list[str]()
+        second.on_pause = lambda name, *_: told.append(name)
+        fail(first, "rate_limited", 0.0)
+        assert told == []
+        before = second.snapshot(0.0)
+        second.hear("another", None, None)
+        second.hear("another", "m", None)
+        assert second.snapshot(0.0) == before
+
+    def test_no_more_models_are_kept_than_of_our_own(self) -> None:
+        first, second = pool_of("a"), pool_of("a")
+        first.on_pause = second.hear
+        for number in range(MODEL_PAUSES_KEPT + 5):
+            fail(first, "rate_limited", 0.0, model=f"m{number}")
+        [seen] = second.snapshot(0.0)
+        assert len(seen.models) == MODEL_PAUSES_KEPT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.outcomes.table import RULES, Scope
-from gateway.core.routing.breaker import GOOD_STANDING
+from gateway.core.routing.breaker import GOOD_STANDING, OpenBreaker
 from gateway.core.routing.health import MODELS_REMEMBERED, SLOW_FOR, UpstreamHealth
 from gateway.core.types import CostClass, FailoverPolicy, Phase
 from tests.core.builders import Chance, ended, endpoint, key, upstream
@@ -238,3 +238,54 @@ def test_what_status_shows() -> None:
         (PROXY, "closed", 0.0),
     ]
     assert [(one.name, one.state, one.seconds) for one in shown.models] == [("gone", "open", 59.0)]
+
+
+class TestToldToOthers:
+    """What one gateway has found of endpoints and models, at another."""
+
+    @staticmethod
+    def pair() -> tuple[UpstreamHealth, UpstreamHealth]:
+        first, second = health(), health()
+        first.on_breaker = lambda kind, name, breaker: second.hear_breaker(kind, name, breaker.shown(0.0), 0.0)
+        first.on_slow = lambda url, model: second.hear_slow(url, model, SLOW_FOR, 0.0)
+        return first, second
+
+    def test_an_endpoint_is_left_and_returned_to(self) -> None:
+        first, second = self.pair()
+        happens(first, "cf_origin_down", 0.0, times=5)
+        assert order(second, 0.0) == [PROXY]
+        happens(first, "ok", 0.0)
+        assert order(second, 0.0) == [API, PROXY]
+
+    def test_a_model_that_is_missing_is_not_asked_for(self) -> None:
+        first, second = self.pair()
+        happens(first, "model_missing", 0.0)
+        assert order(second, 0.0) == []
+        assert order(second, 0.0, model="another") == [API, PROXY]
+        happens(first, "ok", 0.0)
+        assert order(second, 0.0) == [API, PROXY]
+        assert second.snapshot(0.0).models == []
+
+    def test_a_host_that_is_too_slow_for_a_model_comes_last(self) -> None:
+        first, second = self.pair()
+        happens(first, "cf_524", 0.0)
+        assert order(second, 0.0) == [PROXY, API]
+        second.hear_slow(API, "m", 1.0, 0.0)
+        assert order(second, 2.0) == [PROXY, API], "something older shortens nothing"
+
+    def test_a_strange_endpoint_is_passed_over(self) -> None:
+        known = health()
+        known.hear_breaker("endpoint", "https://elsewhere", OpenBreaker(0.0, 10.0, None, 1), 0.0)
+        known.hear_breaker("model", "unknown", None, 0.0)
+        assert order(known, 0.0) == [API, PROXY]
+
+    def test_a_reload_goes_on_telling(self) -> None:
+        first, second = self.pair()
+        happens(first, "model_missing", 0.0, model="n")
+        after = health()
+        after.adopt(first)
+        after.on_breaker = first.on_breaker
+        happens(after, "cf_origin_down", 0.0, times=5)
+        assert order(second, 0.0) == [PROXY]
+        happens(after, "ok", 0.0, model="n", at=PROXY)
+        assert order(second, 0.0, model="n") == [PROXY]

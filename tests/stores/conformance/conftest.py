@@ -60,7 +60,6 @@ ON_POSTGRES: set[str] = {
     "test_response_places",
     "test_responses",
     "test_gateways",
-    "test_jobs",
     "test_teams",
     "test_usage",
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import asyncpg
-
 from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.calendar import PeriodKind
@@ -77,18 +75,7 @@ class Books:
 
     async def admit(self, *intents: ExchangeRecord) -> Mapping[str, ClaimRefused]:
         async with self.pool.transaction() as connection:
-            refused = await admit(self.gateway, connection, intents)
-            await self.insert(connection, [one for one in intents if one.id not in refused])
-            return refused
-
-    async def insert(self, connection: asyncpg.Connection[Any], intents: Sequence[ExchangeRecord]) -> None:
-        await connection.executemany(
-            "INSERT INTO intents VALUES ($1, $2, $3, $4, 'chat', $5, $1, $6, false, 1, NULL, $7)",
-            [(one.id, one.at_ns, one.key, one.team, one.model, one.reserved, self.gateway) for one in intents],
-        )
-        await connection.executemany(
-            "INSERT INTO open_intents VALUES ($1, $2, $3)", [(one.id, one.at_ns, self.gateway) for one in intents]
-        )
+            return await admit(self.gateway, connection, intents, 10.0)
 
     async def settle(
         self, *ends: tuple[str, str, int], doubtful: Mapping[str, int] | None = None, again: bool = True

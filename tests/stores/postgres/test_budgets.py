@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
+from gateway.stores.engines import open_store
 from gateway.stores.postgres.admitting import admit
+from tests.stores.makers import StoppedClock, nothing_pending
 
 from .budget_books import ALICE, DAY, DAY_START, GROWTH, NOW, Books, claim, intent
 
@@ -108,7 +111,7 @@ class TestARequest:
         await books.admit(intent("a", [claim(ALICE, 100)], 30, 80))
         async with books.pool.transaction() as connection:
             again = intent("a", [claim(ALICE, 100)], 30, 80)
-            assert await admit("gw_one", connection, [again]) == {}
+            assert await admit("gw_one", connection, [again], 10.0) == {}
             assert again.reserved == 80
         assert await books.used(ALICE) == (0, 80, 0)
 
@@ -117,6 +120,18 @@ class TestARequest:
         with pytest.raises(Exception, match="intents"):
             await books.admit(intent("a", [claim(ALICE, 100)], 30, at_ns=NOW + 400 * DAY))  # no such partition
         assert await books.used(ALICE) == (0, 0, 0)
+
+    async def test_whose_intent_the_server_lost_in_a_crash_is_charged_all_the_same(
+        self, books: Books, postgres_url: str, tmp_path: Path
+    ) -> None:
+        await books.prepare(claim(ALICE, 100), claim(GROWTH, 100), claim(GPT, 100))
+        lost = intent("lost", [claim(ALICE, 100), claim(GPT, 100)], 60)
+        lost.state, lost.charged, lost.confidence, lost.settled_ns = "settled", 40, "measured", NOW + 1
+        store = await open_store(postgres_url, StoppedClock(), "gw_one", tmp_path)
+        store.ledger.settle(lost)
+        await nothing_pending(store.ledger)
+        await store.close()
+        assert [await books.used(holder) for holder in (ALICE, GROWTH, GPT)] == [(40, 0, 0)] * 3
 
     async def test_belongs_to_the_period_it_came_in_however_long_it_runs(self, books: Books) -> None:
         today = claim(ALICE, 100, "day")
@@ -368,7 +383,7 @@ async def test_what_a_gateway_has_locked_that_is_killed_is_let_go(others: list[B
     connection = await asyncpg.connect(postgres_url)
     transaction = connection.transaction()
     await transaction.start()
-    assert await admit("gw_dead", connection, [intent("x", [claim(ALICE, 100)], 90)]) == {}
+    assert await admit("gw_dead", connection, [intent("x", [claim(ALICE, 100)], 90)], 10.0) == {}
     waiting = asyncio.gather(others[1].admit(intent("a", [claim(ALICE, 100)], 60)))
     await asyncio.sleep(0.05)
     assert not waiting.done()

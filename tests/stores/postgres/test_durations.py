@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +21,9 @@ LARGE = OrderKind("piapi", "images", "gpt-image-1", "1536x1024", "high", 4)
 
 
 @pytest.fixture
-async def fleet(postgres_url: str) -> AsyncIterator[list[PostgresStore]]:
+async def fleet(postgres_url: str, tmp_path: Path) -> AsyncIterator[list[PostgresStore]]:
     """Three gateways' stores on one database."""
-    opened = [await open_store(postgres_url, StoppedClock(), f"gw_{number}") for number in range(3)]
+    opened = [await open_store(postgres_url, StoppedClock(), f"gw_{number}", tmp_path / "spill") for number in range(3)]
     yield opened
     for store in opened:
         await store.close()

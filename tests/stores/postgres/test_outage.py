@@ -101,10 +101,10 @@ async def test_without_traffic_it_is_found_to_be_gone_and_back(
     store = await open_books(url, tmp_path)
     await stopped(server)
     await until(lambda: not store.ledger.usable())
-    assert "cannot be used" in await store.watch()
+    assert "cannot be used" in store.ledger.finding
     await started(server)
     await until(store.ledger.usable)
-    assert await store.watch() == ""
+    assert store.ledger.finding == ""
     await store.close()
 
 

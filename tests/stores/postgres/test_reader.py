@@ -25,7 +25,9 @@ async def test_a_database_without_books_is_told_of_and_left_alone(
 ) -> None:
     reader = read_store(postgres_url)
     assert not await reader.exists()
-    for asked in (reader.usage.verify(), reader.usage.audit(0), reader.keys.page(), require_store(postgres_url)):
+    assert await reader.keys.page() == []
+    assert await reader.teams.seen() == {}
+    for asked in (reader.usage.verify(), reader.usage.audit(0), require_store(postgres_url)):
         with pytest.raises(StoreError, match="does not exist"):
             await asked
     assert await tables(postgres_url, postgres_server) == "0"

@@ -11,11 +11,11 @@ import pytest
 from gateway.stores.postgres import inserts
 from gateway.stores.postgres.booking import LATE
 from gateway.stores.postgres.ledger import PostgresLedger
-from gateway.stores.postgres.spills import open_spill
+from gateway.stores.postgres.spills import left_spill, open_spill, remove_spill, spills_in
 from gateway.stores.records import BookedPrice, Correction
 from tests.stores.makers import nothing_pending, task
 
-from .ledgers import NOW, books, intent, known_in, open_books, released, rows, settlement, spilled
+from .ledgers import NOW, books, child, intent, known_in, open_books, released, rows, settlement, spilled
 
 SPENT = ("alice", "growth", "gpt-4o")
 
@@ -216,10 +216,84 @@ async def test_a_gateway_that_opens_the_store_leaves_those_that_serve_alone(post
         await store.close()
 
 
-async def test_many_settlements_are_spilled_and_booked(postgres_url: str, tmp_path: Path) -> None:
-    count = inserts.MAX_ROWS + 7
-    left_by(tmp_path, "gw_dead", *(settlement(f"{number:05}", charged=1) for number in range(count)))
+async def test_more_than_one_transaction_books_what_was_spilled(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inserts, "MAX_ROWS", 20)
+    left_by(tmp_path, "gw_dead", *(settlement(f"{number:05}", charged=1) for number in range(47)))
     store = await open_books(postgres_url, tmp_path)
-    assert store.booked_late == count
-    assert await rows(postgres_url, "SELECT count(*), sum(charged) FROM settlements") == [(count, count)]
+    assert store.booked_late == 47
+    assert await rows(postgres_url, "SELECT count(*), sum(charged) FROM settlements") == [(47, 47)]
     await store.close()
+
+
+async def test_a_spill_file_that_was_removed_under_its_gateway_is_made_anew(postgres_url: str, tmp_path: Path) -> None:
+    """Where locks do not reach and a gateway was taken for dead, another one has booked and removed its file."""
+    spill = open_spill(tmp_path / "spill", "gw_one")
+    assert spill.append([settlement("a", charged=1)])
+    spill.path.unlink()
+    assert spill.append([settlement("b", charged=2)])
+    spill.close()
+    store = await open_books(postgres_url, tmp_path)
+    assert store.booked_late == 1
+    assert await settled(store.ledger, postgres_url) == {"b": ("settled", 2)}
+    await store.close()
+
+
+async def test_gateways_that_start_at_once_leave_one_anothers_new_files_alone(tmp_path: Path) -> None:
+    def start(gateway: str) -> None:
+        for _ in range(30):
+            spill = open_spill(tmp_path / "spill", gateway)
+            for path in spills_in(tmp_path / "spill"):
+                with left_spill(path) as found:
+                    assert found is None, "each file is locked"
+            remove_spill(spill)
+
+    await asyncio.gather(*(asyncio.to_thread(start, f"gw_{number}") for number in range(4)))
+    assert list((tmp_path / "spill").iterdir()) == []
+
+
+UNDER_LOAD = """
+import asyncio, itertools, sys
+from pathlib import Path
+from tests.stores.postgres.ledgers import intent, open_books, settlement
+
+async def main():
+    store = await open_books(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    numbers = itertools.count()
+    async def ask():
+        while True:
+            identity = f"{sys.argv[3]}-{next(numbers):06}"
+            await store.ledger.reserve(intent(identity, paid=hash(identity) % 3 == 0))
+            print(identity, flush=True)
+            if hash(identity) % 5:
+                store.ledger.settle(settlement(identity, charged=1))
+    await asyncio.gather(*(ask() for _ in range(20)))
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_under_load_every_request_that_was_let_through_is_settled_or_unknown(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    async with books(postgres_url, tmp_path, "gw_live") as live:
+        for turn in range(3):
+            gateway = f"gw_{turn}"
+            process = child(UNDER_LOAD, postgres_url, str(tmp_path), gateway)
+            assert process.stdout is not None
+            first = await asyncio.to_thread(process.stdout.readline)
+            await asyncio.sleep(0.05 * turn)
+            process.kill()
+            let_through = (first + await asyncio.to_thread(process.stdout.read)).decode().split("\n")[:-1]
+            process.wait()
+            process.stdout.close()
+            if process.stdin is not None:
+                process.stdin.close()
+            await live.settle_left([gateway])
+            found = await settled(live, postgres_url)
+            assert all(found[identity][0] in ("settled", "unknown") for identity in let_through)
+            assert await rows(postgres_url, "SELECT count(*) FROM open_intents") == [0]
+        in_books = await rows(postgres_url, "SELECT count(*) FROM intents")
+        assert in_books == await rows(postgres_url, "SELECT count(*) FROM settlements")
+        assert await rows(postgres_url, "SELECT count(*) FROM settlements WHERE state = 'unknown'") > [0]

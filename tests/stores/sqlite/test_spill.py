@@ -180,8 +180,10 @@ async def test_while_the_store_is_locked_settlements_are_spilled_once_and_then_b
         lines = file.read_bytes().rstrip(b"\0").split(b"\n")
         assert [line[:2] for line in lines if line] == [b"1 "] * 3, "each once, however often the store was tried"
         assert ledger.pending == 3, "the store has none of them"
+        await until(lambda: ledger.spilled() == 3)
         stranger.execute("ROLLBACK")
         await nothing_pending(ledger)
+    assert ledger.spilled() == 0
     await until(lambda: file.read_bytes().strip(b"\0") == b"")
     assert rows(path, "SELECT id FROM settlements ORDER BY id") == ["a", "b", "c"]
     assert verify(path).problems == []

@@ -179,7 +179,7 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_by_time ON audit (at_ns, number);
 
--- Nothing of these leaves or changes, whatever is pruned.
+-- Nothing of these leaves or changes, also when rows are pruned.
 CREATE FUNCTION books_keep() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the ledger is append-only';
@@ -208,7 +208,7 @@ $$;
 -- Take a month out of the books, which holds all of them up for a moment: its tables are put aside (gone_intents_…,
 -- gone_settlements_…), what of it is open or unknown is laid into new ones, and corrections leave with what they
 -- corrected; how many settled and released ones these were is returned, and written down. Settlements first: so does
--- whatever settles.
+-- what settles.
 CREATE FUNCTION let_month_go(month text, before_ns bigint, now_ns bigint, OUT settled bigint, OUT released bigint)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE

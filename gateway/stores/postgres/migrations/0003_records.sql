@@ -86,6 +86,7 @@ CREATE TABLE teams (
 
 -- id: the webhook-id. holder: a JSON array. cause: '80' for a percentage, or the reason of a refusal.
 -- body: what is sent; empty where there was no webhook to tell. What one gateway has raised no other raises again.
+-- gateway: the one that tells it. taken_at: when that took it over from another that is gone.
 CREATE TABLE alerts (
     number BIGINT GENERATED ALWAYS AS IDENTITY,
     id TEXT PRIMARY KEY,
@@ -97,7 +98,8 @@ CREATE TABLE alerts (
     period_start_ns BIGINT NOT NULL,
     body BYTEA NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('pending', 'told', 'failed')),
-    gateway TEXT NOT NULL
+    gateway TEXT NOT NULL,
+    taken_at TIMESTAMPTZ
 );
 
 CREATE INDEX alerts_by_time ON alerts (at_ns);

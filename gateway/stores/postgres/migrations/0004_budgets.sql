@@ -42,13 +42,14 @@ CREATE FUNCTION budgets_lock() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELEC
 
 -- Reserve for exchanges, in their order, and say which are refused. An exchange's claims are the elements of c_… whose
 -- c_of is its place in p_ids, from 1; they come in that order. p_least: null if its price is not known.
+-- Its setting: what is joined is the batch's own, of which the server cannot know how much it is.
 -- Returns a row for each that did not get p_most: granted, null if it was refused, and the claim that was in the way,
 -- with what others used and hold of it; these are null where that budget is not counted yet.
 CREATE FUNCTION admit_claims(
     p_gateway text, p_keep_ns bigint, p_ids text[], p_at bigint[], p_least bigint[], p_most bigint[],
     c_of integer[], c_holder text[], c_kind text[], c_start bigint[], c_limit bigint[]
 ) RETURNS TABLE (n integer, granted bigint, short integer, charged bigint, reserved bigint, held bigint)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_nestloop = off AS $$
 #variable_conflict use_variable
 DECLARE
     -- b_…: the rows that are locked; m_…: which claim counts on which of them; known_…: what was reserved before;
@@ -59,7 +60,7 @@ DECLARE
     known_ids text[]; known_amounts bigint[];
     r_id text[] := '{}'; r_at bigint[] := '{}'; r_amount bigint[] := '{}'; r_budgets text[] := '{}';
     v_first integer := 1; v_match integer; v_claim integer; v_needs boolean; v_missing integer; v_row integer;
-    v_room bigint; v_used bigint; v_passing boolean; v_amount bigint; v_rows bigint[];
+    v_room bigint; v_used bigint; v_passing boolean; v_amount bigint; v_rows bigint[]; v_ample boolean;
     least_claim integer; least_row integer; least_passing boolean;
     most_claim integer; most_row integer; most_passing boolean;
 BEGIN
@@ -77,6 +78,42 @@ BEGIN
     b_before := b_reserved;
     SELECT array_agg(r.id), array_agg(r.amount) INTO known_ids, known_amounts
     FROM reservations AS r WHERE r.id = ANY (p_ids);
+
+    -- Nearly always there is room for the most that all of them ask for, and nothing is to be decided one by one.
+    IF known_ids IS NULL THEN
+        SELECT coalesce(sum(f.own), 0) = cardinality(array_remove(c_limit, null))
+               AND coalesce(bool_and(f.used + f.asked < f.room), true)
+        INTO v_ample
+        FROM (
+            SELECT sum(e.most) AS asked, min(b.charged + b.reserved) AS used,
+                   min(c.room) FILTER (WHERE b.kind = c.kind AND b.start_ns = c.start_ns AND b.seeded) AS room,
+                   count(c.room) FILTER (WHERE b.kind = c.kind AND b.start_ns = c.start_ns AND b.seeded) AS own
+            FROM unnest(c_of, c_holder, c_kind, c_start, c_limit) AS c (exchange, holder, kind, start_ns, room)
+            JOIN unnest(p_at, p_most) WITH ORDINALITY AS e (at_ns, most, exchange) ON e.exchange = c.exchange
+            JOIN unnest(b_id, b_holder, b_kind, b_start, b_end, b_seeded, b_charged, b_reserved)
+                AS b (id, holder, kind, start_ns, end_ns, seeded, charged, reserved)
+            ON b.holder = c.holder AND b.start_ns <= e.at_ns AND (b.end_ns IS NULL OR e.at_ns < b.end_ns)
+            GROUP BY b.id
+        ) AS f;
+        IF v_ample THEN
+            WITH counted AS MATERIALIZED (
+                SELECT e.id AS exchange, e.at_ns, e.most, b.id
+                FROM unnest(c_of, c_holder) AS c (exchange, holder)
+                JOIN unnest(p_ids, p_at, p_most) WITH ORDINALITY AS e (id, at_ns, most, exchange)
+                ON e.exchange = c.exchange
+                JOIN unnest(b_id, b_holder, b_start, b_end) AS b (id, holder, start_ns, end_ns)
+                ON b.holder = c.holder AND b.start_ns <= e.at_ns AND (b.end_ns IS NULL OR e.at_ns < b.end_ns)
+            ), kept AS (
+                INSERT INTO reservations (id, at_ns, until_ns, gateway, amount, budgets)
+                SELECT a.exchange, a.at_ns, a.at_ns + p_keep_ns, p_gateway, a.most, array_agg(a.id)
+                FROM counted AS a GROUP BY a.exchange, a.at_ns, a.most
+            )
+            UPDATE budgets AS b SET reserved = b.reserved + s.asked, changed_at = clock_timestamp()
+            FROM (SELECT a.id, sum(a.most) AS asked FROM counted AS a GROUP BY a.id) AS s
+            WHERE b.id = s.id AND b.id = ANY (b_id) AND s.asked > 0;
+            RETURN;
+        END IF;
+    END IF;
     SELECT array_agg(c.exchange ORDER BY c.claim, b.place), array_agg(c.claim::integer ORDER BY c.claim, b.place),
            array_agg(b.place::integer ORDER BY c.claim, b.place),
            array_agg(coalesce(b.kind = c.kind AND b.start_ns = c.start_ns AND b.seeded, false) ORDER BY c.claim, b.place)
@@ -166,8 +203,9 @@ END $$;
 -- Charge what the books have, by now, for exchanges, and free what they had reserved; what is in doubt stays reserved.
 -- d_…: what is in doubt of those of which it is known; of others whose outcome is unknown, all that was reserved is.
 -- A second call for the same state of the books changes nothing.
+-- Its settings: rows are looked up one by one by their key, however large or unmeasured the tables.
 CREATE FUNCTION settle_claims(p_ids text[], d_ids text[], d_amounts bigint[]) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(budgets_lock());
     PERFORM 1 FROM budgets AS b
