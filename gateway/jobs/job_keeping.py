@@ -30,7 +30,7 @@ class JobKeeping:
         self._services = services
         self._records = records
         self._files = files
-        self._insists = insists
+        self.insists = insists
         self._changed: set[str] = set()
         self._writing: dict[str, asyncio.Task[None]] = {}
         self.on_end: Told = _nothing
@@ -75,7 +75,7 @@ class JobKeeping:
             await self._announce(job)
         except (GatewayError, OSError) as trouble:
             self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
-            if self._insists and not self._services.gate.draining:
+            if self.insists and not self._services.gate.draining:
                 await asyncio.sleep(WRITE_AGAIN)
                 self._changed.add(job.id)
             return
