@@ -19,7 +19,7 @@ from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending
 from gateway.jobs.answers import AnswerFiles, answer_gone
 from gateway.jobs.job import Asked, Job, JobClient, taken_up
-from gateway.jobs.job_keeping import WRITE_AGAIN
+from gateway.jobs.job_keeping import WRITE_AGAIN, is_being_cancelled
 from gateway.jobs.jobs import SWEEP_EVERY, Jobs
 from gateway.shared_state.base import Message
 from gateway.stores.fleet_records import KnownJob, Leases, Resend, SharedJobRecords
@@ -189,6 +189,8 @@ class SharedJobs(Jobs):
                 await self._look()
             except (GatewayError, StoreError) as trouble:
                 self._services.log.warning("jobs_not_read", message=str(trouble))
+                if is_being_cancelled():
+                    return
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self) -> None:
@@ -309,6 +311,8 @@ class SharedJobs(Jobs):
                 await write()
             except (GatewayError, StoreError) as trouble:
                 self._services.log.error("job_not_kept", message=str(trouble))
+                if is_being_cancelled():
+                    return
                 await asyncio.sleep(WRITE_AGAIN)
             else:
                 return
