@@ -232,6 +232,7 @@ class Gateway:
     def drain(self) -> None:
         """Take no new work; /readyz says so."""
         self.services.gate.draining = True
+        self._paid_work.drain()
 
     async def drained(self, seconds: float) -> bool:
         """Wait for the requests in flight, at most ``seconds``. True if none is left."""

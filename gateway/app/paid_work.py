@@ -77,8 +77,16 @@ class PaidWork:
             await self._telling.restore()
             self._services.tasks.spawn(self._reconciler.look(), "reconciler")
 
+    def drain(self) -> None:
+        """Send those away who wait for work of other gateways: there they can go on waiting."""
+        if self._shared is not None:
+            self._shared.send_away()
+
     async def written(self) -> None:
-        """Return once what waits is written, or could not be, and what is under way is left to the other gateways."""
+        """Return once what waits is written, or could not be, and what is under way is left to the other gateways: this
+        one ends.
+        """
+        self._jobs.keeping.insists = False
         await self._jobs.written()
         with suppress(TimeoutError):  # of a store that hangs: they find it once this gateway's lease is over
             async with asyncio.timeout(HAND_OVER_WITHIN):

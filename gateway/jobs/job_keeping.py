@@ -30,7 +30,7 @@ class JobKeeping:
         self._services = services
         self._records = records
         self._files = files
-        self._insists = insists
+        self.insists = insists
         self._changed: set[str] = set()
         self._writing: dict[str, asyncio.Task[None]] = {}
         self.on_end: Told = _nothing
@@ -75,7 +75,7 @@ class JobKeeping:
             await self._announce(job)
         except (GatewayError, OSError) as trouble:
             self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
-            if self._insists and not self._services.gate.draining:
+            if self.insists and not self._services.gate.draining and not is_being_cancelled():
                 await asyncio.sleep(WRITE_AGAIN)
                 self._changed.add(job.id)
             return
@@ -100,6 +100,12 @@ class JobKeeping:
         except PiecesGone:
             return None
         return await self._files.keep(job.id, ending.status, ending.headers, body or b"")
+
+
+def is_being_cancelled() -> bool:
+    """Whether the task that runs was cancelled: a driver may have told that as an error of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def lasting(job: Job) -> bytes:

@@ -12,14 +12,14 @@ from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from gateway.core.errors import GatewayError, StoreError, ledger_unavailable
+from gateway.core.errors import GatewayError, StoreError, ledger_unavailable, server_shutting_down
 from gateway.core.jobs.joining import job_to_join
 from gateway.core.pricing.prices import format_usd
 from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending
 from gateway.jobs.answers import AnswerFiles, answer_gone
 from gateway.jobs.job import Asked, Job, JobClient, taken_up
-from gateway.jobs.job_keeping import WRITE_AGAIN
+from gateway.jobs.job_keeping import WRITE_AGAIN, is_being_cancelled
 from gateway.jobs.jobs import SWEEP_EVERY, Jobs
 from gateway.shared_state.base import Message
 from gateway.stores.fleet_records import KnownJob, Leases, Resend, SharedJobRecords
@@ -189,6 +189,8 @@ class SharedJobs(Jobs):
                 await self._look()
             except (GatewayError, StoreError) as trouble:
                 self._services.log.warning("jobs_not_read", message=str(trouble))
+                if is_being_cancelled():
+                    return
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self) -> None:
@@ -263,6 +265,12 @@ class SharedJobs(Jobs):
         """A gateway is dead: what it had under way is this one's from now on. Raises GatewayError, StoreError."""
         await self._take_up(await self._shared.take_over(dead))
 
+    def send_away(self) -> None:
+        """Tell those who wait for jobs of other gateways to come again: they reach another one."""
+        for job in [*self._followed.values()]:
+            if job.client is not None:
+                job.client.end(Ending(503, error=server_shutting_down()))
+
     async def hand_over(self) -> None:
         """This gateway ends: what is under way may be taken by any other at once. Never raises."""
         try:
@@ -279,8 +287,8 @@ class SharedJobs(Jobs):
             job.order, job.exchange = one.job.order, one.job.exchange
             self._index.add(job)
             jobs.append((job, one))
-        if jobs:
-            await self.on_left(jobs)
+        for pair in jobs:
+            self._later(partial(self.on_left, [pair]))
 
     async def sweep(self) -> None:
         if await self._leases.hold("jobs-age-out", 3 * SWEEP_EVERY):
@@ -303,6 +311,8 @@ class SharedJobs(Jobs):
                 await write()
             except (GatewayError, StoreError) as trouble:
                 self._services.log.error("job_not_kept", message=str(trouble))
+                if is_being_cancelled():
+                    return
                 await asyncio.sleep(WRITE_AGAIN)
             else:
                 return

@@ -83,6 +83,7 @@ class SharedResponses:
                 wishes = await self._records.wishes(ids)
             except (StoreError, GatewayError) as trouble:
                 self._log.error("responses_not_read", message=str(trouble))
+                await asyncio.sleep(LOOK_EVERY)
                 continue
             for id, wish in wishes.items():
                 if id not in self._done:

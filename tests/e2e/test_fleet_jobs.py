@@ -140,6 +140,21 @@ class TestJoining:
             assert again.body == (await first).body
             await check_paid_once(postgres_url, sandbox)
 
+    async def test_who_waits_at_one_that_ends_is_sent_to_another(
+        self, sandbox: Sandbox, tmp_path: Path, postgres_url: str
+    ) -> None:
+        async with fleet(sandbox, tmp_path, postgres_url) as (a, b, c):
+            sandbox.script("stall_head;seconds=4", model="gpt-4o-image")
+            first = begun(a.send(ORDER))
+            await sandbox.until(lambda: sandbox.in_flight == 1)
+            waiting = begun(b.send(ORDER, AGAIN))
+            await until(postgres_url, "SELECT count(*) FROM job_waiters", 1)
+            b.gateway.drain()
+            told = await waiting
+            assert (told.status, told.header("x-should-retry")) == (503, "true")
+            assert (await c.send(ORDER, AGAIN)).body == (await first).body
+            await check_paid_once(postgres_url, sandbox)
+
 
 class TestJobsRoutes:
     async def test_it_is_told_of_at_any_gateway(self, sandbox: Sandbox, tmp_path: Path, postgres_url: str) -> None:

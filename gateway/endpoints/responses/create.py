@@ -180,6 +180,8 @@ class CreateResponse:
         wishes = wishes_of(request, self._waiting.telling.deliveries)
         print_ = await off_loop(fingerprint, RESPONSES_PATH, document.fields)
         asked = JobAsked(key.name, key.team, RESPONSES_PATH, request.model or "", print_, marks)
+        _, route = together(relayed, None if chat is None else (chat.operation, chat.route))
+        preferred(request, route)  # what it refuses is no job
         stream, order = bool(document.fields.get("stream")), _order(chat, request.host)
         job, joined = await jobs.begin(asked, request.id, request.host, stream=stream, order=order)
         if not joined:
