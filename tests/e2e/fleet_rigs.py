@@ -80,6 +80,7 @@ class Member:
         """As a killed process: nothing more is written, nothing is given back. The sockets are closed."""
         self.gone = True
         services = self.gateway.services
+        self.gateway._waiting.jobs.keeping.insists = False
         for server in self.gateway._servers:
             await server.close(0.0)
         self.gateway._store._pool._pool.terminate()  # type: ignore[attr-defined]
