@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import results
 from bench.engine_costs import Costs, table
-from bench.fleet_model import Mix, Seen, Service, gateways_needed, most, simulate
+from bench.fleet_model import SETTLED_EVERY, Mix, Seen, Service, gateways_needed, most, simulate
 
 FOLDER = results.FOLDER / "fleet"
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
@@ -29,9 +29,6 @@ FREE = 1e-7
 MANY = 24
 TOO_SLOW = 0.05
 """Seconds added to one request in a hundred, beyond which a part counts as a wall."""
-STATEMENTS = 3.0
-"""Round trips of a transaction: it is begun, its rows are written, it is committed."""
-
 QUICK = Mix(streams=0.0, whole=0.5)
 """Requests that hold nobody's core for long: what is left is the engines."""
 
@@ -48,7 +45,8 @@ def service(costs: Sequence[Mapping[str, Any]], chunk_us: float) -> Service:
     """What was measured, as the model wants it. ``costs``: those of ``engine_costs``; ``chunk_us``: of one chunk.
 
     PostgreSQL's CPU is told apart into that of a round trip and that of a row by the two loads: alone, a request has
-    round trips of its own; many at once share them. A request writes two rows, its intent and its settlement.
+    round trips of its own; many at once share them. A request writes two rows: its intent, in a batch of its own when
+    it is alone, and its settlement, in one with those that ended within the same moment.
     """
     alone, together = (
         next(one for one in costs if one["engine"].startswith("PostgreSQL") and (one["connections"] == 1) is single)
@@ -58,13 +56,14 @@ def service(costs: Sequence[Mapping[str, Any]], chunk_us: float) -> Service:
     row = (together["postgres_cpu"] - together["trips"] * trip) / 2
     if trip <= 0 or row <= 0:
         raise ValueError(f"these figures tell no round trip from a row: {trip:.0f} µs, {row:.0f} µs")
+    statements = alone["trips"] / (1 + 1 / (1 + alone["rate"] * SETTLED_EVERY))
     return Service(
         request_cpu=together["gateway_cpu"] / 1e6,
         chunk_cpu=chunk_us / 1e6,
-        batch_cpu=STATEMENTS * trip / 1e6,
+        batch_cpu=statements * trip / 1e6,
         row_cpu=row / 1e6,
         valkey_cpu=together["valkey_cpu"] / 1e6,
-        statements_a_batch=STATEMENTS,
+        statements_a_batch=statements,
     )
 
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 LUMP = 5
 """Chunks of a stream that the model lets arrive together."""
 
-SETTLED_EVERY = 0.05
-"""Seconds for which a gateway collects settlements."""
+SETTLED_EVERY = 0.025
+"""Seconds for which a gateway collects settlements (``GATHER_SECONDS`` of the store)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from bench.processes import Server, _cpu_clock, _family, first_line, free_port, 
 from bench.servers import gateway_python, mock_server
 from tests.engines import PostgresServer, ValkeyServer
 
-CONNECTIONS = 128
+CONNECTIONS = 64
+"""For each worker: what comes at once is worked off at once, which costs less an answer."""
 
 _EVERYWHERE = "import os, sys; os.sched_setaffinity(0, {cores}); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -107,7 +108,7 @@ def measure(serving: Server, workers: int, seconds: float, others: dict[str, int
 
     spent: list[dict[str | int, float]] = []
     asked = wire.request(wire.NOW, stream=False)
-    load = uvloop.run(_closed_loop(WholeClient, serving.port, [[asked]] * CONNECTIONS, seconds, 0.2, meter))
+    load = uvloop.run(_closed_loop(WholeClient, serving.port, [[asked]] * (CONNECTIONS * workers), seconds, 0.2, meter))
     last = spent[-1]
     return Figures(load.count, load.seconds, tuple(last[pid] for pid in found), {name: last[name] for name in others})
 

@@ -27,6 +27,7 @@ PURE_EXCEPTIONS = {
     ("gateway/core/outcomes/retry_after.py", "datetime"),
     ("gateway/core/pricing/calendar.py", "datetime"),
     ("gateway/core/pricing/budgets.py", "datetime"),
+    ("gateway/core/pricing/shared_budgets.py", "datetime"),
     ("gateway/core/pricing/budget_errors.py", "datetime"),
     ("gateway/wire/messages/model_list.py", "datetime"),
 }

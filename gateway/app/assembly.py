@@ -82,9 +82,8 @@ def build_services(
     def names_of(model: str) -> tuple[str, ...]:
         return services.snapshot.routes.names_of(model)
 
-    counting = Budgets if ledger.budgets is None else SharedBudgets
     budgets = BudgetService(
-        counting(config.time_zone, clock.wall_ns(), names_of),
+        (Budgets if ledger.budgets is None else SharedBudgets)(config.time_zone, clock.wall_ns(), names_of),
         budget_settings(config),
         keys=keyring,
         ledger=ledger,

@@ -39,7 +39,7 @@ class Fleet:
         self._on_dead = (self._settle, *on_dead)
         self._started_at_ns = services.clock.wall_ns()
         self._main_url = self._admin_url = ""
-        self._asking: asyncio.Task[Sequence[SeenGateway]] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._others: Sequence[SeenGateway] = ()
         self.size = 1
 
@@ -88,22 +88,21 @@ class Fleet:
             self._asking = self._services.tasks.spawn(self._ask(), "fleet-seen")
         # Not cancelled: to take back what was asked of a server that hangs takes as long as it hangs.
         await asyncio.wait({self._asking}, timeout=DESCRIBE_WITHIN)
-        told = self._asking.done() and not self._asking.cancelled()
-        seen = self._asking.result() if told else self._others
-        others = [_described(one) for one in seen if one.state.id != own.id]
+        others = [_described(one) for one in self._others]
         now_ns = self._services.clock.wall_ns()
         entries = [*others, _described(SeenGateway(own, now_ns, True), asked=True)]
         return sorted(entries, key=lambda entry: (entry["started_at"], entry["id"]))
 
-    async def _ask(self) -> Sequence[SeenGateway]:
-        """Every gateway by the store; by what was last known where it cannot be asked."""
-        try:
-            return await self._store.gateways.all()
-        except (StoreError, GatewayError):
-            return self._others
+    async def _ask(self) -> None:
+        """Learn who is there; what was known stays if the store cannot be asked."""
+        with suppress(StoreError, GatewayError):
+            await self._look()
 
     async def _beat(self) -> None:
         await self._store.gateways.beat(self._state())
+        await self._look()
+
+    async def _look(self) -> None:
         seen = await self._store.gateways.all()
         self._others = [one for one in seen if one.state.id != self._services.gateway_id]
         self.size = 1 + sum(one.live for one in self._others)
@@ -112,11 +111,11 @@ class Fleet:
         services = self._services
         try:
             for dead in await self._store.gateways.claim_dead(services.gateway_id):
-                services.log.warning("gateway_dead", dead=dead, message="it has not been seen for a while: taken over")
+                services.log.warning("taking_over", dead=dead, message="it has not been seen for a while: taken over")
                 for work in self._on_dead:
                     await work(dead)
                 await self._store.gateways.forget(dead, services.gateway_id)
-                services.log.info("gateway_taken_over", dead=dead)
+                services.log.info("taken_over", dead=dead)
         except (StoreError, GatewayError) as error:
             services.log.warning("take_over_failed", message=f"it is tried again: {error}")
 

@@ -19,7 +19,7 @@ from gateway.billing.refusals import BudgetRefusals
 from gateway.billing.shared_counting import SharedCounting
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError
-from gateway.core.exchange_record import Booking
+from gateway.core.exchange_record import Booking, ExchangeRecord
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.budgets import (
     UNKNOWN_HELD_NS,
@@ -29,7 +29,6 @@ from gateway.core.pricing.budgets import (
     holders_of,
 )
 from gateway.core.pricing.calendar import utc_time
-from gateway.core.pricing.claims import Claims
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.shared_budgets import SharedBudgets
@@ -259,16 +258,17 @@ class BudgetService:
         assert isinstance(answer, Unpriced)
         raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
 
-    def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int, claims: Claims | None = None) -> bool:
-        """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not.
-
-        ``claims``: what the store granted it, if that was asked.
-        """
+    def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:
+        """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not."""
         if amount is None:
             return self._settings.allow_unpriced or not self._any_limited(reservation.holders, wall_ns)
-        if claims is not None and self.shared is not None:
-            return self.shared.covers(claims, reservation, amount, wall_ns)
         return self.budgets.top_up(reservation, amount, wall_ns) is None
+
+    async def top_up_shared(self, intent: ExchangeRecord, reservation: Reservation, amount: int | None) -> bool:
+        """``top_up`` by the store that counts budgets. ``intent``: as it was admitted."""
+        if amount is None or self.shared is None:
+            return self.top_up(reservation, amount, self._clock.wall_ns())
+        return await self.shared.top_up(intent, reservation, amount)
 
     def final_error(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -37,6 +38,9 @@ not be settled yet, as gateways gather what they settle for a moment. So who has
 had reserved free, at any gateway.
 """
 
+MOST_SETTLING = 16
+"""Requests of one budget that are asked for again at a time; more of them tell of a crowd, not of a moment."""
+
 _Place = tuple[Holder, PeriodKind, int]
 
 
@@ -67,7 +71,9 @@ class SharedCounting:
         self._preparing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._due: object = None  # the periods that were prepared last
+        self._keys: set[str] = set()  # those that were changed since
         self._ended = 0
+        self._settling: Counter[Holder] = Counter()
 
     # Configured, watched
 
@@ -80,15 +86,14 @@ class SharedCounting:
         """The budgets of a key, or any, may have changed. A budget by model that is gone, and comes back, is prepared
         again: nothing has counted on it meanwhile.
         """
-        limited = set(self._budgets.limited_holders()) if key is None else None
         for owner in [*self._prepared] if key is None else [("key", key)]:
-            for place in [*self._prepared.get(owner, ())]:
-                holder = place[0]
-                if len(holder) == 3 and not (
-                    holder in limited if limited is not None else self._budgets.state(holder, self._clock.wall_ns())
-                ):
-                    self._prepared[owner].discard(place)
-        self._due = None
+            places = self._prepared.get(owner, ())
+            gone = [place for place in places if len(place[0]) == 3 and not self._budgets.is_limited(place[0])]
+            self._prepared.setdefault(owner, set()).difference_update(gone)
+        if key is None:
+            self._due = None
+        else:
+            self._keys.add(key)
         self._changed.set()
 
     def ended(self) -> None:
@@ -117,13 +122,17 @@ class SharedCounting:
     async def _prepare_due(self) -> None:
         now_ns = self._clock.wall_ns()
         periods = self._budgets.periods_due(now_ns)
-        if periods == self._due:
-            return
-        for owner, places in self._prepared.items():
-            current = {(kind, period.start_ns) for all_ in periods for kind, period in all_.items()}
-            self._prepared[owner] = {place for place in places if place[1:] in current}
-        await self._prepare(self._budgets.due(now_ns))
-        self._due = periods
+        if periods != self._due:
+            current = {(kind, period.start_ns) for one in periods for kind, period in one.items()}
+            for owner, places in [*self._prepared.items()]:
+                self._prepared[owner] = {place for place in places if place[1:] in current}
+                if not self._prepared[owner]:
+                    del self._prepared[owner]
+            self._keys.clear()
+            await self._prepare(self._budgets.due(now_ns))
+            self._due = periods
+        while self._keys:
+            await self._prepare(self._budgets.due(now_ns, self._keys.pop()))
 
     async def _look(self) -> None:
         """Take over what all gateways used. Raises errors.ledger_unavailable()."""
@@ -150,34 +159,59 @@ class SharedCounting:
     async def admit(
         self,
         intent: ExchangeRecord,
-        reservation: Reservation,
         key: VirtualKey,
         asked: str,
-        *,
-        least: int | None,
-        most: int,
+        amount: int | None,
         why: Callable[[], str] = lambda: "",
     ) -> None:
         """Return once the store has room for a request in every budget, and its intent is committed.
 
-        ``reservation``: the one here, which follows. ``asked``: the model as the client named it. ``least``, ``most``:
-        nano-dollars at its first target and at its dearest; the first is None if it is not known. ``why``: says what
-        the first is made of. Raises LimitError as ``BudgetService.reserve`` does, errors.ledger_unavailable().
+        ``asked``: the model as the client named it. ``amount``: nano-dollars it can cost at most, None if that is not
+        known; ``why``: says what it is made of. Raises LimitError as ``BudgetService.reserve`` does,
+        errors.ledger_unavailable().
         """
         holders = holders_of(key.name, key.team)
-        claims = Claims(self._budgets.claims(holders, intent.at_ns, model=intent.model, asked=asked), least, most)
+        claims = Claims(self._budgets.claims(holders, intent.at_ns, model=intent.model, asked=asked), amount)
         refused = await self._ask(intent, claims)
         if refused is not None:
             self._deny(replace(self._budgets.exceeded(refused), why=why()), key, intent.model)
-        if claims.granted is not None and reservation.open and claims.granted > reservation.amount:
-            reservation.raise_to(claims.granted)
+
+    async def top_up(self, intent: ExchangeRecord, reservation: Reservation, amount: int) -> bool:
+        """Let a request that runs cost up to ``amount``; False if it may not: then its ``reservation`` says why, unless
+        the store cannot be asked.
+        """
+        if amount <= reservation.amount:
+            return True
+        claims = () if intent.claims is None else intent.claims.claims
+        try:
+            refused = await self._records.raise_to(intent.id, amount, claims)
+            if refused is not None and not refused.missing and self._budgets.exceeded(refused).passing:
+                await asyncio.sleep(sum(SETTLING))
+                refused = await self._records.raise_to(intent.id, amount, claims)
+        except GatewayError:
+            return False
+        if refused is not None:
+            reservation.denied = self._budgets.exceeded(refused)
+            return False
+        if reservation.open and amount > reservation.amount:
+            reservation.raise_to(amount)
+        return True
 
     async def _ask(self, intent: ExchangeRecord, claims: Claims) -> ClaimRefused | None:
         for seconds in SETTLING:
             refused = await self._ask_once(intent, claims)
             if refused is None or not self._budgets.exceeded(refused).passing:
                 return refused
-            await asyncio.sleep(seconds)
+            holder = refused.claim.holder
+            if self._settling[holder] >= MOST_SETTLING:
+                return refused
+            self._settling[holder] += 1
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self._settling[holder] -= 1
+                if not self._settling[holder]:
+                    del self._settling[holder]
         return await self._ask_once(intent, claims)
 
     async def _ask_once(self, intent: ExchangeRecord, claims: Claims) -> ClaimRefused | None:
@@ -194,15 +228,6 @@ class SharedCounting:
             else:
                 return None
         raise ledger_unavailable()
-
-    def covers(self, claims: Claims, reservation: Reservation, amount: int, wall_ns: int) -> bool:
-        """Whether a request may cost ``amount`` by what it was granted; if not, its reservation says why."""
-        if amount <= reservation.amount:
-            return True
-        if claims.short is None:
-            return self._budgets.top_up(reservation, amount, wall_ns) is None
-        reservation.denied = self._budgets.exceeded(claims.short)
-        return False
 
     def _note(self, refused: ClaimRefused) -> None:
         """What was charged is known now: others that have no room for that need not ask."""

@@ -104,7 +104,10 @@ def _summary(done: Migrated) -> str:
     if found is None:
         return f"{done.source} was carried over to {done.target} before; nothing was changed."
     if done.problems:
-        return f"{done.source} was copied to {done.target}, and is not the same there: no gateway serves from it."
+        return (
+            f"{done.source} was copied to {done.target}, and is not the same there: no gateway serves from it. "
+            "Give --to an empty database, and run this again."
+        )
     return (
         f"{done.source} → {done.target}: {sum(done.rows.values()):,} rows.\n"
         f"Compared by key and month, and alike: {found.requests:,} request(s) of {found.months} month(s), "
@@ -165,9 +168,7 @@ _MEANING = """\
 Carry everything in a SQLite store over to a PostgreSQL: keys, books, balances, jobs, responses, alerts.
 No gateway may be using either. The SQLite store is only read, and stays as it is. What was interrupted,
 by a kill as well, goes on where it stopped when the same command is run again. At the end both are compared:
-what each key was charged in each month, every row counted, every key. Until then no gateway serves from it."""
-
-_MEANING += """
+what each key was charged in each month, every row counted, every key. Until then no gateway serves from it.
 
 Without --from and --to, where the configuration's 'store' is a PostgreSQL: bring its schema up to date, as a gateway
 would that starts, and end. Gateways may be using it. The chart's Job does so before new pods start."""

@@ -33,13 +33,6 @@ class CostBounds:
             most = None if bound is None or most is None else most + bound
         return most
 
-    def most(self, targets: Sequence[Target]) -> int:
-        """What the whole request can cost at most, whichever of these targets, of known prices, serve it."""
-        return sum(
-            max((part.cost_bound(target, exact=self.exact) or 0 for target in targets), default=0)
-            for part in self._parts
-        )
-
     def raised(self, subrequest: int, target: Target) -> tuple[list[int], int | None]:
         """What would be held if ``target`` served this subrequest, and the sum of it; None if that is unknown."""
         bound = self._parts[subrequest].cost_bound(target, exact=self.exact)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway.core.errors import GatewayError, internal_error, server_shutting_down
+from gateway.core.errors import GatewayError, server_shutting_down
 from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease
 from gateway.core.route_rules import USUAL
@@ -29,7 +29,7 @@ from gateway.exchange.limiting import admit, admit_elsewhere
 from gateway.exchange.operation import Operation as Operation
 from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
-from gateway.exchange.shared_admission import admit_shared
+from gateway.exchange.side_by_side import result_of, together
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import Subrequest
@@ -174,32 +174,38 @@ class Exchange:
             account.record.id, key, self.route.named, most, at_ns, self._asked, route=self.route, why=bounds.why
         )
         account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
-        shared = services.budgets.shared is not None
-        if arrangement is not None and not shared:
-            self._go(arrangement)
+        shared = services.budgets.shared
+        if arrangement is not None and shared is None:
+            way = arrangement.route
+            parts = range(len(self._parts))
+            self._go(arrangement, room=way is self.route or all(self.may_cost(one, way.targets[0]) for one in parts))
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began, intent = services.clock.monotonic(), account.intent(at_ns, len(self._parts))
         try:
-            if shared:
-                await admit_shared(services, account, key, self._asked, bounds, self.route.targets, most)
-            else:
+            if shared is None:
                 await services.ledger.reserve(intent)
+            else:
+                await shared.admit(intent, key, self._asked, most, bounds.why)
         except GatewayError:
             account.reserved = False
             raise
         finally:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
-        if arrangement is not None and shared:  # only what the store has granted can be spent
-            self._go(arrangement)
+        if arrangement is not None and shared is not None:
+            self._go(arrangement, room=await self._affords(arrangement.route))
 
-    def _go(self, arrangement: Arrangement) -> None:
-        """Take this way, as far as the budgets have room for a target that may cost more than the usual one."""
-        route = arrangement.route
-        if self.route is not route and all(self.may_cost(part, route.targets[0]) for part in range(len(self._parts))):
-            self.route = route
-        if self.route is not route:
+    def _go(self, arrangement: Arrangement, *, room: bool) -> None:
+        """Take this way, if the budgets have room for its first target, which may cost more than the usual one."""
+        if room:
+            self.route = arrangement.route
+        elif self.route is not arrangement.route:
             arrangement = Arrangement(self.route, arrangement.routings)
         arrangement.tell(self.services, self.account.record)
+
+    async def _affords(self, route: Route) -> bool:
+        if route is self.route:
+            return True
+        return all([await self.affords(part, route.targets[0]) for part in range(len(self._parts))])
 
     def _set_out(self) -> Sequence[Subrequest]:
         """What is to be brought, a subrequest for each part of it."""
@@ -263,10 +269,10 @@ class Exchange:
             for one in running:
                 one.cancel()
             await asyncio.gather(*running, return_exceptions=True)  # each keeps its books in order first
-        results = [_result(one) for one in running]
+        results = [result_of(one) for one in running]
         brought = [subrequest for subrequest, result in zip(subrequests, results, strict=True) if result is None]
         if not brought:
-            return _together(results)
+            return together(results)
         for subrequest in subrequests:
             if subrequest not in brought:
                 subrequest.retire()
@@ -274,16 +280,34 @@ class Exchange:
         return None
 
     def may_cost(self, subrequest: int, target: Target) -> bool:
-        """Reserve what a dearer target than the first may cost; False if the budgets have not so much left."""
-        reservation = self.account.reservation
-        if target is self.route.targets[0] or reservation is None:
+        """Reserve what a dearer target than the first may cost; False if the budgets have not so much left. Where
+        several gateways share them, ``affords`` asks.
+        """
+        budgets, reservation = self.services.budgets, self.account.reservation
+        if target is self.route.targets[0] or reservation is None or budgets.shared is not None:
             return True
         bounds, most = self._bounds.raised(subrequest, target)
-        services, claims = self.services, self.account.record.claims
-        if not services.budgets.top_up(reservation, most, services.clock.wall_ns(), claims):
+        if not budgets.top_up(reservation, most, self.services.clock.wall_ns()):
             self._bounds.dearest = target
             return False
         self._bounds.held[:] = bounds  # the account has them, too
+        return True
+
+    async def affords(self, subrequest: int, target: Target) -> bool:
+        """``may_cost`` of budgets that several gateways share; True for others."""
+        account, budgets = self.account, self.services.budgets
+        if target is self.route.targets[0] or account.reservation is None or budgets.shared is None:
+            return True
+        while True:
+            bounds, most = self._bounds.raised(subrequest, target)  # others side by side may have raised theirs
+            if most is not None and most <= account.reservation.amount:
+                break
+            if not await budgets.top_up_shared(account.record, account.reservation, most):
+                self._bounds.dearest = target
+                return False
+            if most is None:
+                break
+        self._bounds.held[:] = bounds
         return True
 
     async def respond(self, status: int, body: bytes) -> None:
@@ -372,22 +396,3 @@ class Exchange:
 
 def _cost_header(cost: bytes | None) -> Headers:
     return () if cost is None else ((b"x-gateway-cost-usd", cost),)
-
-
-def _together(results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
-    """What several subrequests came to of which none brought anything. Raises ClientGone, DrainOver."""
-    for result in results:
-        if isinstance(result, (ClientGone, DrainOver)):
-            raise result
-    errors = [result for result in results if isinstance(result, GatewayError)]
-    # What may have been bought must not be bought again because another subrequest failed harmlessly.
-    doubts = (error for error in errors if error.code == "upstream_outcome_unknown")
-    final = (error for error in errors if not error.should_retry)
-    return next(doubts, None) or next(final, errors[0])
-
-
-def _result(
-    subrequest: asyncio.Task[GatewayError | ClientGone | DrainOver | None],
-) -> GatewayError | ClientGone | DrainOver | None:
-    """How a subrequest ended. A mistake of ours was logged as the task's and counts as bringing nothing."""
-    return subrequest.result() if subrequest.exception() is None else internal_error()

@@ -78,9 +78,16 @@ class ExchangeContext(Protocol):
         """
         ...
 
+    async def affords(self, subrequest: int, target: Target) -> bool:
+        """The same of budgets that several gateways share, where the store is asked."""
+        ...
+
     async def respond(self, status: int, body: bytes) -> None:
         """Answer the client now, whole; the work goes on without it."""
         ...
+
+
+_DENIED = Outcome("budget_denied", Phase.UNSENT)
 
 
 class Subrequest:
@@ -167,6 +174,9 @@ class Subrequest:
                 with self._waits:
                     await asyncio.sleep(step.seconds)
                 continue
+            if around.services.budgets.shared is not None and not await around.affords(self._number, step.target):
+                failover_plan.report(step, _DENIED, self._loop.time())
+                continue
             attempt, outcome = self._begin(step), OUR_MISTAKE
             try:
                 in_turn = step.target.operation in ASYNCHRONOUS
@@ -199,7 +209,7 @@ class Subrequest:
             step = failover_plan.next(self._loop.time())
             if not isinstance(step, AttemptPlan) or around.may_cost(self._number, step.target):
                 return step
-            failover_plan.report(step, Outcome("budget_denied", Phase.UNSENT), self._loop.time())
+            failover_plan.report(step, _DENIED, self._loop.time())
 
     def _begin(self, plan: AttemptPlan) -> Attempt:
         around = self._exchange

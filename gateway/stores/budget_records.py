@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.calendar import PeriodKind
-from gateway.core.pricing.claims import Claim
+from gateway.core.pricing.claims import Claim, ClaimRefused
 
 Counts = Callable[[Holder, str, str | None, str], bool]
 """Whether a holder's budget is for what a key, of a team, asks of a model: holder, key, team, model."""
@@ -46,6 +46,12 @@ class BudgetRecords(Protocol):
 
         What is counted already is left as it is, but for a key's budgets by model, which begin with the books again: a
         gateway that did not know of such a budget has not counted on it.
+        """
+        ...
+
+    async def raise_to(self, id: str, amount: int, claims: Sequence[Claim]) -> ClaimRefused | None:
+        """Reserve ``amount`` nano-dollars in all for an exchange that runs, on the budgets that it was admitted with,
+        or nothing more: then why.
         """
         ...
 

@@ -81,7 +81,7 @@ async def migrate_store(path: Path, url: str, now_ns: int, told: Told) -> Migrat
     with _alone(path), reading(path) as books:
         async with _target(url) as (pool, connection):
             await migrate(connection, now_ns, pool.name)
-            source = Source(_identity(books), str(path), _position(path))
+            source = Source(_identity(books) or str(path), str(path), _position(path))
             async with connection.transaction():
                 state = await migrated_books.begin(connection, source, pool.name, now_ns)
             compared: check.Compared | None = None
@@ -168,7 +168,8 @@ async def _compare(
     here, there = check.sums_here(books), await check.sums_there(connection)
     problems = list(check.differences(here, there))
     for table in TABLES:
-        found, copied = count(books, table), await connection.fetchval(f"SELECT count(*) FROM {table.name}")  # noqa: S608
+        found = count(books, table)
+        copied = await connection.fetchval(f"SELECT count(*) FROM {table.name}", timeout=check.LONG)  # noqa: S608
         if found != copied:
             problems.append(f"{table.name}: {found} rows here and {copied} there")
     keys, different = await check.different_keys(SQLiteKeyReader(path), PostgresKeyReader(pool))
@@ -227,7 +228,7 @@ async def _lock(connection: asyncpg.Connection[Any], name: str) -> None:
 
 
 def _identity(books: sqlite3.Connection) -> str:
-    """Which store it is; a copy is the same one."""
+    """Which store it is; a copy is the same one. Empty if it has lost that."""
     row = books.execute("SELECT id FROM identity").fetchone()
     return "" if row is None else str(row[0])
 

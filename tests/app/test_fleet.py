@@ -117,10 +117,10 @@ async def test_a_dead_gateway_is_taken_over_by_one_its_books_first(pool: Postgre
     await until(forgotten)
     [(taker, dead)] = order
     assert dead == "gw_dead"
-    await until(lambda: any("gateway_taken_over" in one.events() for one in members))
+    await until(lambda: any("taken_over" in one.events() for one in members))
     for number, one in enumerate(members):
         assert one.books.settled == (["gw_dead"] if taker == f"gw_{number}" else [])
-        assert ("gateway_taken_over" in one.events()) == (taker == f"gw_{number}")
+        assert ("taken_over" in one.events()) == (taker == f"gw_{number}")
         assert one.failed == []
         await one.tasks.cancel_all()
 

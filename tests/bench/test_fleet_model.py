@@ -8,7 +8,8 @@ import pytest
 
 from bench.engine_costs import Costs, table
 from bench.fleet import PAGE, QUICK, chunk_us, kept, newest_costs, page, service, sizes, text, wall
-from bench.fleet_model import Mix, Service, cores_needed, gateways_needed, most, simulate
+from bench.fleet_model import SETTLED_EVERY, Mix, Service, cores_needed, gateways_needed, most, simulate
+from gateway.stores.postgres.settlements import GATHER_SECONDS
 
 NOTHING = 1e-9
 SERVICE = Service(request_cpu=460e-6, chunk_cpu=60e-6, batch_cpu=600e-6, row_cpu=75e-6, valkey_cpu=60e-6)
@@ -88,11 +89,12 @@ def costs(connections: int, **figures: float) -> dict[str, object]:
 
 def test_measured_cpu_is_told_apart_into_trips_and_rows() -> None:
     trip, row = 200.0, 70.0
-    alone = costs(1, postgres_cpu=3 * trip + 2 * row, trips=3.0, gateway_cpu=900.0, valkey_cpu=90.0)
+    alone = costs(1, postgres_cpu=3 * trip + 2 * row, trips=3.0, gateway_cpu=900.0, valkey_cpu=90.0, rate=0.0)
     together = costs(64, postgres_cpu=0.1 * trip + 2 * row, trips=0.1, gateway_cpu=400.0, valkey_cpu=50.0)
     found = service([alone, together], 60.0)
     assert found.row_cpu == pytest.approx(row / 1e6)
-    assert found.batch_cpu == pytest.approx(3 * trip / 1e6)
+    assert found.statements_a_batch == pytest.approx(1.5), "two batches"
+    assert found.batch_cpu == pytest.approx(1.5 * trip / 1e6)
     assert (found.request_cpu, found.chunk_cpu, found.valkey_cpu) == pytest.approx((400e-6, 60e-6, 50e-6))
 
 
@@ -127,3 +129,7 @@ def test_the_page_has_the_figures_that_were_kept() -> None:
 def test_a_page_without_their_places_is_refused() -> None:
     with pytest.raises(ValueError, match="no place for costs"):
         page(kept(newest_costs()), "# Scaling")
+
+
+def test_settlements_are_gathered_as_long_as_the_store_does() -> None:
+    assert SETTLED_EVERY == GATHER_SECONDS

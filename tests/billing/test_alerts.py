@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from gateway.core.pricing.calendar import ALL_TIME, BudgetPeriod
 from gateway.core.types import Budget
 from gateway.core.webhooks import LONGEST_PAUSE, PAUSES
 from gateway.runtime.tasks import TrackedTasks
+from gateway.stores.engines import open_store
 from gateway.telemetry.log import Log
 from gateway.upstream import webhook_client
 from gateway.upstream.dialer import SystemDialer
@@ -233,6 +235,24 @@ class TestDelivery:
             alerts.sender.tell(CROSSING)
             await alerts.idle()
             check_signature(*received(peer))
+
+    async def test_of_gateways_that_reach_a_percentage_together_one_tells(
+        self, alerts: Alerts, postgres_url: str, tmp_path: Path
+    ):
+        both = [alerts, Alerts()]
+        stores = [await open_store(postgres_url, Clock(), f"gw_{number}", tmp_path) for number in range(2)]
+        async with Peer([Do.REQUEST, OK]) as peer:
+            for one, store in zip(both, stores, strict=True):
+                one.sender.keep_in(store.alerts)
+                one.tell(peer)
+            for one in both:
+                await one.idle()
+        assert len(peer.requests) == 1
+        assert sum(len(one.lines()) for one in both) == 1
+        assert [alert.state for alert in (await stores[0].alerts.known()).alerts] == ["told"]
+        for store in stores:
+            await store.close()
+        await both[1].pool.close()
 
 
 class TestTryingAgain:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from pathlib import Path
 
 import pytest
 
+from gateway.sandbox import Sandbox
 from gateway.stores.engines import open_store
-from tests.process.running import write
+from tests.process.running import ask, chat, new_client, settings, write
 from tests.stores.makers import StoppedClock
 
-from .in_process import NOWHERE, command, one_line
+from .in_process import NOWHERE, command, one_line, serving
 
 PEPPER = "5e" * 32
 
@@ -85,3 +87,22 @@ async def test_a_server_that_is_gone_is_told_in_one_line_without_its_password(fo
         told = one_line(await command("keys", *action), 1)
         assert "postgresql://127.0.0.1:1/books cannot be reached" in told
         assert "its-password" not in told
+
+
+async def test_a_gateway_obeys_what_a_command_changed_beside_it(
+    folder: Path, sandbox: Sandbox, shared: str, postgres_url: str
+) -> None:
+    document = settings(sandbox, folder, store=postgres_url, keys=[], images={"dir": "shared"})
+    async with serving(folder, document) as gateway:
+        write(folder, {**document, "admin": NOWHERE})  # the command does not find it, as from another machine
+        key = json.loads((await command("keys", "create", "alice", "--json")).out)["key"]
+        async with new_client(key) as client:
+
+            async def until(status: int) -> None:
+                async with asyncio.timeout(20):
+                    while (await ask(client, gateway, chat())).status != status:
+                        await asyncio.sleep(0.05)
+
+            await until(200)
+            assert (await command("keys", "revoke", "alice")).code == 0
+            await until(401)

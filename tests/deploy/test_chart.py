@@ -436,7 +436,7 @@ class TestReadme:
             "GATEWAY_STORE",
             "GATEWAY_SHARED_STATE",
         ):
-            assert f"--from-literal={name}=" in text
+            assert f"\n{name}=" in text
             assert name in (CHART / "values.yaml").read_text("utf-8")
 
     def test_the_adapters_rule_makes_the_metric_that_is_asked_for(self) -> None:

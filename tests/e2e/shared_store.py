@@ -41,7 +41,6 @@ class Member:
     config_file: Path
     log_file: Path
     log: Log
-    killed: bool = False
 
     async def post(
         self,
@@ -110,7 +109,7 @@ class Fleet:
 
     async def settled(self) -> None:
         """Return once no gateway has anything under way, or owes the ledger anything."""
-        running = [member.gateway.services for member in self.members if not member.killed]
+        running = [member.gateway.services for member in self.members]
         await eventually(lambda: not any(one.gate or one.ledger.pending for one in running), "an end")
 
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
@@ -132,14 +131,6 @@ class Fleet:
         )
         found: tuple[int, int, int] = row
         return found
-
-    async def kill(self, member: Member) -> None:
-        """End a gateway as SIGKILL does, as far as others can see: nothing more of it reaches the store."""
-        member.killed = True
-        ledger: Any = member.gateway.services.ledger
-        await ledger._tasks.cancel_all()  # its writers: what they had not committed is lost
-        ledger._pool._pool.terminate()
-        member.gateway.cut_off()
 
     async def close(self) -> None:
         for member in self.members:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from gateway.app.assembly import build_ledger_service
 from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
 
 from .harness import ALICE, eventually
-from .shared_store import fleet_of
+from .shared_store import Fleet, fleet_of
 
 DEV = 15_000_000
 """flux-dev: a cent and a half."""
@@ -43,9 +44,14 @@ def made(sandbox: Sandbox, tmp_path: Path, postgres_url: str) -> Any:
     return make
 
 
+async def reserved(fleet: Fleet) -> bool:
+    """Whether one picture is reserved on Alice's budget of the day."""
+    return (await fleet.used(KEY))[1] == DEV
+
+
 async def test_two_thousand_at_once_on_a_budget_for_ten_let_ten_through(made: Any) -> None:
     async with made(3, budget("0.15/day") + "limits: {in_flight: 2000}\n") as fleet:
-        at_once = asyncio.Semaphore(300)
+        at_once = asyncio.Semaphore(100)
 
         async def order(number: int) -> int:
             async with at_once:
@@ -53,11 +59,16 @@ async def test_two_thousand_at_once_on_a_budget_for_ten_let_ten_through(made: An
 
         statuses = Counter(await asyncio.gather(*(order(number) for number in range(2_000))))
         await fleet.settled()
-        # what is given back while the first ones run may let others in, never more than the budget holds
-        assert statuses == {200: 10, 429: 1_990}
-        assert await fleet.used(KEY) == (10 * DEV, 0, 0)
-        assert sum(request.path == "/api/v1/task" for request in fleet.sandbox.requests) == 10
-        refused = await fleet.members[0].order()
+        charged, held, _ = await fleet.used(KEY)
+        assert charged == statuses[200] * DEV
+        # a machine too busy for its own database may refuse some otherwise, never let in an eleventh
+        while statuses[200] < 10 and held == 0:
+            statuses[(await fleet.members[0].order()).status] += 1
+        assert charged + held <= 10 * DEV
+        assert statuses[200] + held // DEV == 10
+        assert sum(request.path == "/api/v1/task" for request in fleet.sandbox.requests) <= 10
+        await fleet.settled()
+        refused = await fleet.members[1].order()
         assert (refused.status, refused.error()["code"]) == (429, "insufficient_quota")
 
 
@@ -86,11 +97,7 @@ async def test_what_runs_elsewhere_may_let_a_request_in_later(made: Any) -> None
         fleet.sandbox.script("ok;task=failed;method=POST;path=/api/v1/task;ready=1.5", times=1)
         one, other = fleet.members
         running = asyncio.gather(one.order())
-
-        async def reserved() -> bool:
-            return (await fleet.used(KEY))[1] == DEV
-
-        await eventually(reserved, "a reservation")
+        await eventually(lambda: reserved(fleet), "a reservation")
         refused = await other.order()
         assert (refused.status, refused.error()["code"]) == (429, "rate_limit_exceeded")
         assert refused.header("x-should-retry") == "true"
@@ -159,11 +166,7 @@ async def test_a_request_belongs_to_the_day_it_came_in(made: Any) -> None:
     async with made(2, budget("0.015/day"), clock) as fleet:
         fleet.sandbox.script("ok;method=POST;path=/api/v1/task;ready=1.5", times=1)
         running = asyncio.gather(fleet.members[0].order())
-
-        async def reserved() -> bool:
-            return (await fleet.used(KEY))[1] == DEV
-
-        await eventually(reserved, "a reservation")
+        await eventually(lambda: reserved(fleet), "a reservation")
         clock.ahead_ns += 24 * 3600 * 10**9
         assert (await fleet.members[1].order()).status == 200
         assert (await running)[0].status == 200
@@ -213,7 +216,7 @@ async def test_what_is_unknown_is_held_for_all_until_another_gateway_knows(made:
         assert await fleet.used(KEY) == (0, DEV, DEV)
         assert (await other.order()).status == 429
         assert (await one.order()).status == 429
-        ledger = other.gateway._admin_source().ledger
+        ledger = build_ledger_service(other.gateway._store, other.gateway.services)
         [row] = (await ledger.held())["data"]
         assert row["held_usd"] == 0.015
         await ledger.release([row["id"]], "it was never bought", "test")
@@ -248,6 +251,33 @@ async def test_an_order_for_several_pictures_reserves_all_of_them(made: Any) -> 
         assert (await other.order()).status == 200
 
 
+IMAGE = 20_000_000
+"""gpt-4o-image at PiAPI; its backup may take twelve times as much."""
+
+
+async def test_a_dearer_way_is_reserved_for_only_when_it_is_taken(made: Any) -> None:
+    async with made(2, budget("0.4/day")) as fleet:
+        answers = await asyncio.gather(*(fleet.members[at % 2].order(model="gpt-4o-image") for at in range(20)))
+        assert [answer.status for answer in answers] == [200] * 20
+        await fleet.settled()
+        assert await fleet.used(KEY) == (20 * IMAGE, 0, 0)
+
+
+@pytest.mark.parametrize(("amount", "status"), [("0.1/day", 429), ("1/day", 200)])
+async def test_a_dearer_way_is_taken_if_the_budget_of_all_can_pay_it(made: Any, amount: str, status: int) -> None:
+    async with made(2, budget(amount)) as fleet:
+        for role in ("api", "proxy"):
+            fleet.sandbox.script("server_error", role=role, times=None)
+        answer = await fleet.members[0].order(model="gpt-4o-image")
+        assert answer.status == status
+        assert ("backup" in {request.role for request in fleet.sandbox.requests}) == (status == 200)
+        if status == 429:
+            assert (answer.error()["code"], answer.header("x-should-retry")) == ("insufficient_quota", "false")
+        await fleet.settled()
+        charged, reserved, _ = await fleet.used(KEY)
+        assert (charged > 0, reserved) == (status == 200, 0)
+
+
 async def test_what_all_used_is_shown_by_each_and_told_once_it_is_crossed(made: Any) -> None:
     async with made(2, budget("0.03/day")) as fleet:
         one, other = fleet.members
@@ -271,11 +301,7 @@ async def test_a_gateway_that_starts_counts_what_others_spent_and_hold(made: Any
         await fleet.settled()
         fleet.sandbox.script("ok;method=POST;path=/api/v1/task;ready=4", times=1)
         running = asyncio.gather(fleet.members[0].order())
-
-        async def reserved() -> bool:
-            return (await fleet.used(KEY))[1] == DEV
-
-        await eventually(reserved, "a reservation")
+        await eventually(lambda: reserved(fleet), "a reservation")
         second = await fleet.add(budget("0.03/day"))
         refused = await second.order()
         assert (refused.status, refused.error()["code"]) == (429, "rate_limit_exceeded")
@@ -285,25 +311,16 @@ async def test_a_gateway_that_starts_counts_what_others_spent_and_hold(made: Any
         assert fleet.members[0].gateway.services.budgets.budgets.amount_held("x") is None
 
 
-async def test_what_a_killed_gateway_had_open_stays_reserved_until_it_is_known(made: Any) -> None:
+async def test_what_a_gateway_had_open_that_is_taken_for_dead_is_held_and_settled_when_it_comes_back(made: Any) -> None:
     async with made(2, budget("0.03/day")) as fleet:
         one, other = fleet.members
-        fleet.sandbox.script("ok;method=POST;path=/api/v1/task;ready=4", times=1)
-        running = asyncio.gather(one.order(), return_exceptions=True)
-
-        async def reserved() -> bool:
-            return (await fleet.used(KEY))[1] == DEV
-
-        await eventually(reserved, "a reservation")
-        await fleet.kill(one)
+        fleet.sandbox.script("ok;method=POST;path=/api/v1/task;ready=3", times=1)
+        running = asyncio.gather(one.order())
+        await eventually(lambda: reserved(fleet), "a reservation")
+        assert await other.gateway.services.ledger.settle_left([one.gateway.services.gateway_id]) == 1
+        assert await fleet.used(KEY) == (0, DEV, DEV)
         assert (await other.order()).status == 200
         assert (await other.order()).status == 429
-        await other.gateway.services.ledger.settle_left([one.gateway.services.gateway_id])
+        assert (await running)[0].status == 200
         await fleet.settled()
-        assert await fleet.used(KEY) == (2 * DEV - DEV, DEV, DEV)
-        assert (await other.order()).status == 429
-        ledger = other.gateway._admin_source().ledger
-        [row] = (await ledger.held())["data"]
-        await ledger.release([row["id"]], "it was never bought", "test")
-        assert (await other.order()).status == 200
-        await running
+        assert await fleet.used(KEY) == (2 * DEV, 0, 0)

@@ -406,17 +406,22 @@ async def test_a_store_that_hangs_is_shown_and_hides_nothing_else(
     async with fleet.serve() as gateway:
         fleet.write(admin={"listen": gateway.admin.removeprefix("http://"), "key": ADMIN_KEY})
         assert await engines() == (1, 1)
+        for _ in range(2):  # each of them is asked in its turn
+            assert len((await admin(gateway, "/admin/v1/upstreams")).json()["gateways"]) == 2
         own_valkey.pause()
         await become((1, 0))
         own_valkey.resume()
         await become((1, 1))
         own_postgres.pause()
         await become((0, 1))
-        told = await command(fleet.folder, "status", "--json")
-        assert told.code == 0, told.err
-        state = json.loads(told.out)
-        [own] = [one for one in state["gateways"] if one["self"]]
-        assert own["sees"] == {"store": False, "shared_state": True}
+        async with asyncio.timeout(PATIENCE), new_client() as client:
+            sees: dict[str, bool] = {}
+            while sees != {"store": False, "shared_state": True}:  # each worker learns of it by what it is asked
+                await ask(client, gateway, chat())
+                told = await command(fleet.folder, "status", "--json")
+                assert told.code == 0, told.err
+                state = json.loads(told.out)
+                [sees] = [one["sees"] for one in state["gateways"] if one["self"]]
         assert len(state["gateways"]) == 2
         own_postgres.resume()
         await become((1, 1))

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.core.limits.key_limits import Lease
 from gateway.core.types import VirtualKey
+from gateway.runtime.tasks import TrackedTasks
 from gateway.shared_state.base import Message
 from tests.engines import ValkeyServer
 
@@ -227,3 +228,108 @@ async def test_a_place_whose_end_the_server_was_not_told_is_given_back_soon(
     while not isinstance(await second.ask(key), Lease):
         assert asyncio.get_running_loop().time() - began < 3.0
         await asyncio.sleep(0.05)
+
+
+async def test_a_long_outage_leaves_nothing_to_be_told_of_requests_that_came_and_went(
+    own_fleet: Fleet, own_valkey: ValkeyServer
+) -> None:
+    member = await own_fleet.join(window=30.0)
+    key = VirtualKey("alice", rpm=100_000, tpm=10**9, parallel=50)
+    running = await member.admitted(key, 5)
+    own_valkey.kill()
+    await eventually(lambda: not member.state.up)
+    assert await let_in([member], key, 3000, tokens=10) == 3000
+    limits = member.state.limits
+    assert len(limits.doubtful) <= 1  # type: ignore[attr-defined]
+    member.release(running, 5)
+    own_valkey.start()
+    await eventually(lambda: member.state.up, within=5.0)
+    await eventually(lambda: not limits.doubtful, within=8.0)  # type: ignore[attr-defined]
+    last = await member.admitted(key, 10)
+    headers = member.headers(key)
+    assert headers["remaining-requests"] == str(100_000 - 3002)
+    assert headers["remaining-tokens"] == str(10**9 - 5 - 3001 * 10)
+    member.release(last, 10)
+    assert not limits._told  # type: ignore[attr-defined]
+    assert not limits._places  # type: ignore[attr-defined]
+
+
+async def test_what_was_left_is_shared_out_where_the_gateways_were_not_asked_equally_often(
+    own_fleet: Fleet, own_valkey: ValkeyServer
+) -> None:
+    members = await three(own_fleet, window=30.0)
+    key = VirtualKey("alice", rpm=90)
+    assert await let_in(members[:1], key, 60) == 60  # twice its share
+    assert await let_in(members[1:], key, 2) == 2
+    own_valkey.kill()
+    await eventually(lambda: all_up(members, up=False))
+    assert await let_in(members[:1], key, 40) == 10, "a third of the 30 that were left when it heard last"
+    assert await let_in(members[1:], key, 100) <= 58
+
+
+async def test_what_was_decided_in_a_moments_doubt_counts_once(own_fleet: Fleet, own_valkey: ValkeyServer) -> None:
+    """A stall too short for the server to count as down: it carries out what it was asked, when none waits for it."""
+    members = await three(own_fleet, window=30.0)
+    key = VirtualKey("alice", rpm=30, tpm=3000, parallel=30)
+    own_valkey.pause()
+    leases = [await members[0].admitted(key, 10) for _ in range(5)]
+    await asyncio.sleep(0.1)
+    own_valkey.resume()
+    for lease in leases:
+        members[0].release(lease, 10)
+    await asyncio.sleep(1.5)
+    assert len(members[0].changes) == 1, "up all the time"
+    await members[1].admitted(key, 10)
+    headers = members[1].headers(key)
+    assert (headers["remaining-requests"], headers["remaining-tokens"]) == ("24", "2940")
+
+
+async def test_an_answer_that_we_ourselves_are_late_to_read_is_not_the_servers_fault(own_fleet: Fleet) -> None:
+    import time
+
+    member = await own_fleet.join(window=30.0)
+    key = VirtualKey("alice", rpm=30)
+    asking = asyncio.get_running_loop().create_task(member.ask(key))
+    await asyncio.sleep(0.0)
+    await asyncio.sleep(0.0)
+    for _ in range(6):  # the loop goes round while each round takes its time, as with much to do
+        time.sleep(0.03)  # noqa: ASYNC251
+        await asyncio.sleep(0.0)
+    assert isinstance(await asking, Lease)
+    limits = member.state.limits
+    assert not limits._owes  # type: ignore[attr-defined]
+    assert member.headers(key)["remaining-requests"] == "29"
+
+
+async def test_an_answer_of_which_only_a_part_comes_is_not_waited_for(valkey_url: str) -> None:
+    tasks, cut = TrackedTasks(lambda *_: None), asyncio.Event()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data[:3] if answers and cut.is_set() else data)
+                if answers and cut.is_set():
+                    await asyncio.sleep(3600)
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind = await asyncio.open_connection("127.0.0.1", int(valkey_url.split(":")[-1].split("/")[0]))
+        tasks.spawn(pass_on(reader, behind[1], answers=False), "in")
+        tasks.spawn(pass_on(behind[0], writer, answers=True), "out")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    fleet = Fleet(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+    try:
+        member, key = await fleet.join(), VirtualKey("alice", rpm=30)
+        await member.admitted(key)
+        cut.set()
+        async with asyncio.timeout(5.0):
+            await member.admitted(key)
+        await eventually(lambda: not member.state.up)
+        cut.clear()
+        await eventually(lambda: member.state.up)
+    finally:
+        await fleet.close()
+        server.close()
+        await tasks.cancel_all()

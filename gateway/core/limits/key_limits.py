@@ -260,6 +260,11 @@ class KeyLimits:
             state.requests.add(1, now)
         return Lease(state, state.tokens.add(tokens, now) if key.tpm is not None else None, tokens, parallel)
 
+    def totals(self, name: str, now: float) -> tuple[int, int]:
+        """The requests and tokens that a key's windows hold."""
+        state = self._states.get(name)
+        return (0, 0) if state is None else (state.requests.total(now), state.tokens.total(now))
+
     def used(self, now: float) -> Iterator[tuple[str, list[tuple[float, int]], list[tuple[float, int]]]]:
         """What the windows hold: the key's name, its requests and its tokens, each with how many seconds ago."""
         for name, state in self._states.items():

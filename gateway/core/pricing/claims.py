@@ -65,20 +65,15 @@ class ClaimRefused(LimitError):
         self.missing = missing
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Claims:
-    """All that one exchange asks of the budgets, and what it was given.
+    """All that one exchange asks of the budgets as it is let in.
 
-    ``least``: what it must have, the bound of its first target; None for a price that is not known: then nothing is
-    reserved, and anything must be left. ``most``: what it would like to have, the bound of its dearest target.
-    ``granted``: what is reserved for it, one of the two; None until it is. ``short``: why it is not ``most``.
+    ``amount``: what is to be reserved; None for a price that is not known: then nothing is, and anything must be left.
     """
 
     claims: Sequence[Claim]
-    least: int | None
-    most: int
-    granted: int | None = None
-    short: ClaimRefused | None = None
+    amount: int | None
 
 
 @lru_cache(maxsize=65_536)

@@ -78,6 +78,10 @@ class ModelBudgets:
             return ()
         return tuple(holder for pattern, holder in patterns.items() if self.matches(pattern, names))
 
+    def of_key(self, key: str) -> Iterable[Holder]:
+        """Every budget of a key by model."""
+        return self._patterns.get(key, {}).values()
+
     def matches(self, pattern: str, names: tuple[str, ...]) -> bool:
         """Whether a pattern is for a model of these names. ``*`` may end it, and stands for any ending.
 

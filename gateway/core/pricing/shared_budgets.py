@@ -59,16 +59,22 @@ class SharedBudgets(Budgets):
             for moment in (wall_ns, wall_ns + AHEAD_NS)
         ]
 
-    def due(self, wall_ns: int) -> list[Claim]:
-        """Every budget in the periods that are due."""
-        claims = []
-        for periods in self.periods_due(wall_ns):
-            claims += [
-                _claim(holder, accounts.limit, periods)
-                for holder, accounts in self._holders.items()
-                if accounts.limit is not None
-            ]
+    def due(self, wall_ns: int, key: str | None = None) -> list[Claim]:
+        """Every budget, or every one of a key, in the periods that are due."""
+        if key is None:
+            holders = self.limited_holders()
+            current = {(kind, period.start_ns) for kind, period in self.periods(wall_ns).items()}
+            self._seen = {place: used for place, used in self._seen.items() if place[1:] in current}
+        else:
+            holders = [holder for holder in self._holders_of(key) if self._limit(holder) is not None]
+        claims = [
+            _claim(holder, self._limit(holder), periods) for periods in self.periods_due(wall_ns) for holder in holders
+        ]
         return list(dict.fromkeys(claims))
+
+    def is_limited(self, holder: Holder) -> bool:
+        """Whether a holder has a budget."""
+        return self._limit(holder) is not None
 
     def counts(self, holder: Holder, key: str, team: str | None, model: str) -> bool:
         """Whether a holder's budget is for what a key, of a team, asks of a model, by any of its names."""
@@ -146,6 +152,13 @@ class SharedBudgets(Budgets):
         self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, until_ns: int, model: str = ""
     ) -> None:
         """The store holds it."""
+
+    def _holders_of(self, key: str) -> list[Holder]:
+        return [("key", key), *self._models.of_key(key)]
+
+    def _limit(self, holder: Holder) -> Budget | None:
+        accounts = self._holders.get(holder)
+        return None if accounts is None else accounts.limit
 
     def _exact(self, claim: Claim, wall_ns: int) -> Claim:
         if claim.limit is None:

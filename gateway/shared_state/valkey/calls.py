@@ -24,15 +24,19 @@ GIVEN_UP = 0.3
 """Seconds after which the connection of an answer that does not come is given up."""
 
 SLOW_ANSWERS = 3
-"""Late answers within SLOW_WITHIN seconds from which on the server counts as down."""
-
-SLOW_WITHIN = 10.0
+"""Late answers in a row from which on the server counts as down. One now and then costs the requests of a moment."""
 
 OWN_DELAY = 0.02
 """Seconds that a timer of ours may be late before that is our own doing, and the server gets as long again."""
 
+OWN_DELAYS = 15
+"""Times that the server gets so long again; of an answer a part may have come, and the rest never."""
+
 CONNECTED_WITHIN = 2.0
-"""Seconds for a connection and what has to be said first."""
+"""Seconds for a connection."""
+
+GREETED_WITHIN = 10.0
+"""Seconds for what has to be said first; after a loss that may be much."""
 
 TRY_AGAIN = 0.25
 """Seconds between two tries to reach a server that is down. Doubled each time, up to TRY_AGAIN_AT_MOST."""
@@ -47,14 +51,20 @@ class Calls:
     """The questions of one gateway.
 
     ``greet``: says what the server must know before anything else, each time that it is reached; by ``say``.
+    ``catch_up``: what the server must know first when an answer came late, but came.
     ``on_change``: told whether it can be asked, and what is the matter if not; once each time.
     """
 
     def __init__(
-        self, line: Line, greet: Callable[[], Awaitable[None]], on_change: Callable[[bool, str], None]
+        self,
+        line: Line,
+        greet: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Sequence[Question]],
+        on_change: Callable[[bool, str], None],
     ) -> None:
         self._line = line
         self._greet = greet
+        self._catch_up = catch_up
         self._on_change = on_change
         self._waiting: list[Question] = []
         self._asked: Sequence[Question] = ()
@@ -62,7 +72,7 @@ class Calls:
         self._limit: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._doubtful = False
-        self._slow: list[float] = []
+        self._slow = 0  # late answers in a row
         self._told: bool | None = None
         self.up = False
         self.tried = asyncio.Event()
@@ -106,15 +116,16 @@ class Calls:
             try:
                 async with asyncio.timeout(CONNECTED_WITHIN):
                     await self._line.open()
-                    await self._greet()
                     await self._answer_in_time()
+                async with asyncio.timeout(GREETED_WITHIN):
+                    await self._greet()
             except TROUBLES as trouble:
                 await self._line.close()
                 self._down(str(trouble) or "it does not answer")
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, TRY_AGAIN_AT_MOST)
             else:
-                self._slow.clear()
+                self._slow = 0
                 self._tell(up=True)
                 return
 
@@ -142,10 +153,12 @@ class Calls:
                     await self._put(batch)
                 self._timer.cancel()
                 self._asked = ()
+                self._slow = self._slow + 1 if self._doubtful else 0
                 if self._doubtful:
                     self._doubtful = False
-                    if self._too_slow(loop.time()):
-                        return f"its answers take longer than {LATEST * 1000:.0f} ms"
+                    self._waiting[:0] = self._catch_up()  # before anything that is asked from now on
+                if self._slow >= SLOW_ANSWERS:
+                    return f"its answers take longer than {LATEST * 1000:.0f} ms"
         except TimeoutError:
             return f"no answer within {GIVEN_UP * 1000:.0f} ms"
         except TROUBLES as trouble:
@@ -178,16 +191,11 @@ class Calls:
         if refused is not None:  # loading, read-only, out of memory, no permission: none of that is a request's fault
             raise OSError(str(refused))
 
-    def _too_slow(self, now: float) -> bool:
-        self._slow = [at for at in self._slow if now - at < SLOW_WITHIN]
-        self._slow.append(now)
-        return len(self._slow) >= SLOW_ANSWERS
-
-    def _late(self, due: float) -> None:
-        """No answer in time: none is waited for any more."""
+    def _late(self, due: float, again: int = 0) -> None:
+        """No answer in time: none is waited for any more. ``again``: how often it was found that we are late."""
         loop = asyncio.get_running_loop()
-        if loop.time() - due > OWN_DELAY:  # the answer may have come while we ourselves stood still
-            self._timer = loop.call_later(OWN_DELAY, self._late, loop.time() + OWN_DELAY)
+        if again < OWN_DELAYS and (loop.time() - due > OWN_DELAY or self._line.has_answer()):
+            self._timer = loop.call_later(OWN_DELAY, self._late, loop.time() + OWN_DELAY, again + 1)
             return
         self._doubtful = True
         self._give_up_on_all()

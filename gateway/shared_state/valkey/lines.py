@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -38,6 +39,10 @@ class Line(Protocol):
 
         Raises TROUBLES if the connection is lost; it has to be opened again then, as after a cancellation.
         """
+        ...
+
+    def has_answer(self) -> bool:
+        """Whether something of an answer has come that we have not read yet: then it is not the server that is late."""
         ...
 
     async def close(self) -> None:
@@ -172,6 +177,19 @@ class _OneServerLine:
                 answers.append(refused)
         return answers
 
+    def has_answer(self) -> bool:
+        reader, writer = getattr(self._connection, "_reader", None), getattr(self._connection, "_writer", None)
+        if reader is None or writer is None:
+            return False
+        if getattr(reader, "_buffer", b""):
+            return True
+        found, make = writer.get_extra_info("socket"), getattr(select, "poll", None)  # there is none on Windows
+        if found is None or make is None:
+            return False
+        poll = make()
+        poll.register(found.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -194,6 +212,9 @@ class _ClusterLine:
                 pipeline.execute_command(*command)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
+
+    def has_answer(self) -> bool:
+        return False  # which of its connections is waited for is the client's to know
 
     async def close(self) -> None:
         """The client's connections are its own to mend."""

@@ -13,7 +13,7 @@ from gateway.shared_state.base import Message, Topic
 from gateway.shared_state.valkey.calls import Calls
 from gateway.shared_state.valkey.limits import PLACE_LASTS, ValkeyLimits
 from gateway.shared_state.valkey.lines import TROUBLES, Source
-from gateway.shared_state.valkey.questions import Awaited, run
+from gateway.shared_state.valkey.questions import Awaited, Question, run
 from gateway.shared_state.valkey.scripts import script
 from gateway.shared_state.valkey.telling import KEPT, VERSION, News
 
@@ -55,7 +55,7 @@ class ValkeyState:
         self.name = self._source.name
         self._own_id = own_id
         self._line = self._source.line()
-        self._calls = Calls(self._line, self._greet, on_change)
+        self._calls = Calls(self._line, self._greet, self._catch_up, on_change)
         channel = f"piapi-gateway:{self._source.database}:told"
         self._news = News(own_id, self._calls, channel)
         self._tasks = tasks
@@ -129,6 +129,9 @@ class ValkeyState:
         self._epoch = epoch
         self._news.version = -1
 
+    def _catch_up(self) -> list[Question]:
+        return [*self.limits.given_back(), *self.limits.settled()]
+
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         renewed = loop.time()
@@ -139,7 +142,7 @@ class ValkeyState:
             self._news.tell_all()
             due = loop.time() - renewed >= RENEW_EVERY
             renewed = loop.time() if due else renewed
-            for question in list(self.limits.renewals() if due else self.limits.given_back()):
+            for question in [*(self.limits.renewals() if due else self.limits.given_back()), *self.limits.settled()]:
                 self._calls.ask(question)
             beat = self._sign_of_life()
             self._calls.ask(beat)

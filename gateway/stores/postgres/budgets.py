@@ -16,8 +16,9 @@ from gateway.core.errors import StoreError, ledger_unavailable
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model
-from gateway.core.pricing.claims import Claim, holder_of
+from gateway.core.pricing.claims import Claim, ClaimRefused, holder_of
 from gateway.stores.budget_records import CountedBudget, Counts, GivenBack
+from gateway.stores.postgres.admitting import refusal
 from gateway.stores.postgres.open_exchanges import charged_since
 from gateway.stores.postgres.pool import PostgresPool
 
@@ -98,6 +99,7 @@ class PostgresBudgets:
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
         self._looked: datetime | None = None
+        self._failing = False
 
     async def prepare(self, wanted: Sequence[Claim], counts: Counts, now_ns: int) -> None:
         """See BudgetRecords. What is admitted and settled meanwhile waits only while rows are made, not while the books
@@ -131,7 +133,26 @@ class PostgresBudgets:
                 begun = await _begin(own, due)
                 await _join(own, begun, counts, now_ns)
             more = await _not_counted(reader, begun, counts)
-        await own.execute(_END, [one.id for one in begun], [one.epoch for one in begun], more)
+        ids = [one.id for one in begun]
+        async with own.transaction():
+            await own.execute("SELECT FROM budgets WHERE id = ANY ($1) ORDER BY id FOR UPDATE", ids)  # as all lock them
+            await own.execute(_END, ids, [one.epoch for one in begun], more)
+
+    async def raise_to(self, id: str, amount: int, claims: Sequence[Claim]) -> ClaimRefused | None:
+        """See BudgetRecords."""
+        async with self._usable(), self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT * FROM raise_claims($1, $2, $3, $4, $5, $6)",
+                id,
+                amount,
+                [claim.text for claim in claims],
+                [claim.kind for claim in claims],
+                [claim.start_ns for claim in claims],
+                [claim.limit for claim in claims],
+            )
+        if row is None:
+            return None
+        return refusal(claims[row["short"] - 1], amount, row["charged"], row["reserved"], row["held"])
 
     async def changed(self) -> Sequence[CountedBudget]:
         """See BudgetRecords."""
@@ -162,8 +183,11 @@ class PostgresBudgets:
         try:
             yield
         except StoreError as error:
-            log.error("budgets cannot be counted: %s", error)
+            if not self._failing:
+                log.error("budgets cannot be counted: %s", error)
+            self._failing = True
             raise ledger_unavailable() from error
+        self._failing = False
 
 
 def _place(claim: Claim) -> tuple[str, str, int]:

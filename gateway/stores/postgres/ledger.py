@@ -283,10 +283,11 @@ class PostgresLedger:
 
     def _failed(self, name: str, error: BaseException) -> None:
         """A mistake of ours: what was being written is tried again, or was refused."""
-        log.critical("writing %s failed by a mistake: %r", name, error)
-        self._health.failed(name, error)
-        if name in self._writing and not self._closed:
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_again, name)
+        log.critical("%s: ended by a mistake: %r", name, error)
+        if name in self._writing:
+            self._health.failed(name, error)
+            if not self._closed:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_again, name)
 
     def _begin_again(self, name: str) -> None:
         if not self._closed:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import StoreError
-from gateway.stores.postgres.pool import PostgresPool, driver_errors
+from gateway.stores.postgres.pool import PostgresPool, driver_errors, plain
 
 if TYPE_CHECKING:
     from gateway.stores.postgres.pool import Connection
@@ -53,15 +53,6 @@ def passing_errors() -> tuple[type[Exception], ...]:
     import asyncpg
 
     return (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-
-
-def plain(error: BaseException) -> str:
-    """One line of what the server or the system said."""
-    import asyncpg
-
-    if isinstance(error, asyncpg.InternalClientError):  # about the driver's own state
-        return "the server has closed the connection"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ class PostgresPool:
                 pass
         except failures as error:
             raise StoreError(
-                f"store: {name} cannot be reached: {_plain(error)}. "
+                f"store: {name} cannot be reached: {plain(error)}. "
                 "Check that the server runs, the address, the user, the password and that the database exists."
             ) from None  # what it was raised from may quote the URL
 
@@ -114,7 +114,7 @@ class PostgresPool:
                     connection.terminate()
                     raise
         except driver_errors() as error:
-            raise StoreError(f"{self.name} cannot be used: {_plain(error)}. Check the server and its log.") from error
+            raise StoreError(f"{self.name} cannot be used: {plain(error)}. Check the server and its log.") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection[Any]]:
@@ -139,7 +139,10 @@ class PostgresPool:
             self._pool.terminate()
 
 
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
     """One line of what the server or the system said."""
-    said = " ".join(str(error).split())
-    return said or type(error).__name__
+    import asyncpg
+
+    if isinstance(error, asyncpg.InternalClientError):  # about the driver's own state
+        return "the server has closed the connection"
+    return " ".join(str(error).split()) or type(error).__name__

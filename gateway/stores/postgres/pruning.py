@@ -163,7 +163,7 @@ async def _let_hours_go(
     for hour in range(floor_ns(oldest, HOUR), end_ns, HOUR_NS):
         async with connection.transaction():
             await connection.execute(
-                "SET LOCAL gateway.pruning = 'on'; SET LOCAL enable_seqscan = off; "
+                "SET LOCAL gateway.pruning = 'on'; SET LOCAL jit = off; SET LOCAL enable_seqscan = off; "
                 "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
             )
             counts = await connection.fetchrow(_HOUR, hour, min(hour + HOUR_NS, end_ns), timeout=LONG)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from gateway.core import errors
 from gateway.core.errors import GatewayError, StoreError
@@ -26,12 +25,9 @@ from gateway.stores.records import (
     UnknownExchange,
     prunable_before,
 )
-from gateway.stores.spill import Spill
 from gateway.stores.sqlite import corrections, inserts, open_exchanges, pruning, queries, schema
-from gateway.stores.sqlite.lock import StoreLock
-from gateway.stores.sqlite.mark import file_state, read_mark
+from gateway.stores.sqlite.opening import Prepared, close_unused, prepare
 from gateway.stores.sqlite.place import Place
-from gateway.stores.sqlite.watched_mark import WatchedMark
 from gateway.stores.sqlite.writer import Batch, Waiter, Writer
 from gateway.stores.sqlite.writer_jobs import WriterJob
 
@@ -41,27 +37,10 @@ A = TypeVar("A")
 MAX_WAITING = 1_000
 """Rows that may wait for their commit; one more intent is refused. inserts.MAX_ROWS must not be smaller."""
 
-MANY = 1_000_000
-"""Rows that take a second or more to be looked through."""
-
 SETTLE_SECONDS = 0.025
 """How long settlements gather before they are handed over. A killed process leaves at most these as unknown."""
 
 log = logging.getLogger("gateway.stores")
-
-
-class _Store(NamedTuple):
-    """What ``open`` prepares in a thread."""
-
-    path: Path
-    connection: Connection
-    lock: StoreLock
-    spill: Spill
-    booked_late: int
-    recovered: int
-    unchecked: bool
-    mark: WatchedMark
-    made: bool
 
 
 class SQLiteLedger:
@@ -76,7 +55,7 @@ class SQLiteLedger:
 
     budgets = None
 
-    def __init__(self, store: _Store) -> None:
+    def __init__(self, store: Prepared) -> None:
         self.path = store.path
         self.made = store.made
         self.recovered = store.recovered
@@ -104,12 +83,12 @@ class SQLiteLedger:
         StoreError, with words on how to recover: in use by another process, damaged, not a store, too new.
         """
         given_up = threading.Event()
-        opening = asyncio.get_running_loop().run_in_executor(None, _open, path, clock, given_up.is_set)
+        opening = asyncio.get_running_loop().run_in_executor(None, prepare, path, clock, given_up.is_set)
         try:
             store = await asyncio.shield(opening)
         except asyncio.CancelledError:
             given_up.set()
-            opening.add_done_callback(_close_unused)
+            opening.add_done_callback(close_unused)
             raise
         ledger = cls(store)
         ledger._writer.start()
@@ -350,56 +329,3 @@ class SQLiteLedger:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(errors.ledger_unavailable())
-
-
-def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
-    """Lock first, so that of two gateways started at once only one checks and migrates.
-
-    ``given_up``: whether nothing is to come of it; StoreError then, soon.
-    """
-    path = path.resolve()
-    with ExitStack() as undo:
-        lock = StoreLock.take(path)
-        undo.callback(lock.release)
-        now_ns = clock.wall_ns()
-        mark = read_mark(path)
-        bytes_before = file_state(path)[1]
-        unchecked = not mark.clean and bytes_before > schema.CHECKED_AT_ONCE
-        check = not mark.clean and not unchecked
-        connection = schema.open_for_writing(path, now_ns, check=check, given_up=given_up, mark=mark)
-        undo.callback(connection.close)
-        lock.hold()
-        spill = Spill.open(path)
-        undo.callback(spill.close)
-        try:
-            booked_late = inserts.book_late(connection, spill.read())
-            if spill.filled:
-                spill.empty()
-            recovered, through = _settle_open(connection, now_ns, mark.settled_through)
-            kept = WatchedMark.begin(path, connection, through)
-            store = _Store(path, connection, lock, spill, booked_late, recovered, unchecked, kept, not bytes_before)
-        except sqlite3.Error as error:
-            raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
-        connection.set_progress_handler(None, 0)
-        undo.pop_all()
-    return store
-
-
-def _settle_open(connection: Connection, now_ns: int, settled_through: int) -> tuple[int, int]:
-    """Settle what is open as unknown. Returns how many there were, and the row up to which all is settled then."""
-    newest = inserts.newest_intent(connection)
-    if newest < settled_through:  # the rows were counted anew: the mark is of others
-        settled_through = 0
-    if newest - settled_through > MANY:
-        log.warning("looking through %d requests for those that were left open", newest - settled_through)
-    recovered = inserts.close_open_intents(connection, now_ns, settled_through)
-    return recovered, inserts.all_settled(connection)
-
-
-def _close_unused(opening: asyncio.Future[_Store]) -> None:
-    """Whoever wanted the store was cancelled while it was being opened."""
-    if not opening.cancelled() and opening.exception() is None:
-        store = opening.result()
-        store.connection.close()
-        store.spill.close()
-        store.lock.release()

@@ -41,13 +41,11 @@ def counts(holder: Holder, key: str, team: str | None, model: str) -> bool:
     return holder[1] == key and (len(holder) == 2 or model.startswith(holder[2].removesuffix("*")))
 
 
-def intent(
-    id: str, claims: Sequence[Claim], least: int | None, most: int | None = None, **fields: Any
-) -> ExchangeRecord:
-    """An intent that claims ``least``, or ``most`` if there is room for it."""
+def intent(id: str, claims: Sequence[Claim], amount: int | None, **fields: Any) -> ExchangeRecord:
+    """An intent that claims ``amount``."""
     plain = {"at_ns": NOW, "key": "alice", "team": "growth", "route": "chat", "model": "gpt-4o", "request_id": id}
-    record = ExchangeRecord(id, **{**plain, "reserved": least or 0, **fields})
-    record.claims = Claims(claims, least, (least or 0) if most is None else most)
+    record = ExchangeRecord(id, **{**plain, "reserved": amount or 0, **fields})
+    record.claims = Claims(claims, amount)
     return record
 
 

@@ -31,30 +31,33 @@ class Twin:
     def counting(self, one: Request) -> list[list[int]]:
         return [self.rows[holder, kind] for holder in one.holders for kind in KINDS if (holder, kind) in self.rows]
 
-    def admit(self, one: Request) -> tuple[int | None, Holder | None]:
-        """What is granted, None for nothing, and which budget is in the way of it, or of more."""
-        verdicts = {}
-        for amount in (one.most, one.least):
-            worst: tuple[bool, Holder] | None = None
-            for claim in one.claims:
-                if claim.limit is None:
-                    continue
-                charged, reserved, held = self.rows[claim.holder, claim.kind]
-                used = charged + reserved
-                fits = used < claim.limit if amount is None else amount == 0 or used + amount <= claim.limit
-                passing = charged + held + (1 if amount is None else amount) <= claim.limit
-                if not fits and (worst is None or (worst[0] and not passing)):
-                    worst = passing, claim.holder
-            verdicts[amount] = worst
-        if (refusal := verdicts[one.least]) is not None:
-            return None, refusal[1]
-        short = verdicts[one.most]
-        one.amount = one.most if short is None else one.least or 0
+    def refusal(self, one: Request, amount: int | None) -> Holder | None:
+        """Which budget is in the way of so much: one where waiting does not help, else the first."""
+        worst: tuple[bool, Holder] | None = None
+        for claim in one.claims:
+            if claim.limit is None:
+                continue
+            charged, reserved, held = self.rows[claim.holder, claim.kind]
+            used = charged + reserved - one.amount
+            fits = used < claim.limit if amount is None else amount == 0 or used + amount <= claim.limit
+            passing = charged + held + (1 if amount is None else amount) <= claim.limit
+            if not fits and (worst is None or (worst[0] and not passing)):
+                worst = passing, claim.holder
+        return None if worst is None else worst[1]
+
+    def admit(self, one: Request) -> Holder | None:
+        """Which budget refuses it; None if it is admitted."""
+        refusal = self.refusal(one, one.asked)
+        if refusal is None:
+            self.reserve(one, one.asked or 0)
+            one.kept = bool(self.counting(one))
+            self.requests[one.id] = one
+        return refusal
+
+    def reserve(self, one: Request, amount: int) -> None:
         for row in self.counting(one):
-            row[1] += one.amount
-            one.kept = True
-        self.requests[one.id] = one
-        return one.amount, None if short is None else short[1]
+            row[1] += amount - one.amount
+        one.amount = amount
 
     def end(self, one: Request, charged: int, rest: int) -> None:
         for row in self.counting(one):
@@ -86,8 +89,7 @@ class Request:
     team: str | None
     model: str
     claims: list[Claim]
-    least: int | None
-    most: int
+    asked: int | None
     amount: int = 0
     charged: int = 0
     held: bool = False
@@ -111,14 +113,13 @@ def counts(holder: Holder, key: str, team: str | None, model: str) -> bool:
 
 
 AMOUNTS = st.integers(0, 60)
-REQUESTS = st.tuples(
-    st.sampled_from(KEYS), st.sampled_from(TEAMS), st.sampled_from(MODELS), st.none() | AMOUNTS, AMOUNTS
-)
+REQUESTS = st.tuples(st.sampled_from(KEYS), st.sampled_from(TEAMS), st.sampled_from(MODELS), st.none() | AMOUNTS)
 LIMITS = st.none() | st.tuples(st.sampled_from([0, 50, 90, 150]), st.sampled_from(KINDS))
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("admit"), st.lists(REQUESTS, min_size=1, max_size=6)),
         st.tuples(st.just("settle"), st.lists(st.tuples(st.integers(0, 50), AMOUNTS), min_size=1, max_size=4)),
+        st.tuples(st.just("top_up"), st.integers(0, 50), AMOUNTS),
         st.tuples(st.just("lose"), st.integers(0, 50), st.none() | AMOUNTS),
         st.tuples(st.just("doubt"), st.integers(0, 50), AMOUNTS),
         st.tuples(st.just("correct"), st.integers(0, 50), AMOUNTS),
@@ -172,31 +173,38 @@ class Story:
             self.twin.begin(claim.holder, claim.kind)
         await self.books.budgets.prepare([claim], counts, NOW)
 
-    async def admit(self, wanted: list[tuple[str, str | None, str, int | None, int]]) -> None:
+    async def admit(self, wanted: list[tuple[str, str | None, str, int | None]]) -> None:
         requests = []
-        for key, team, model, least, more in wanted:
+        for key, team, model, amount in wanted:
             holders: list[Holder] = [("key", key)]
             holders += [one for one in self.limits if len(one) == 3 and one[1] == key and matches(one[2], model)]
             holders += [("team", team)] if team is not None else []
             own = [self.claim(holder) for holder in holders]
-            most = 0 if least is None else least + more
             self.admitted += 1
             id = f"{self.number}.{self.admitted}"
-            requests.append(
-                Request(id, f"{key}{self.number}", team and f"{team}{self.number}", model, own, least, most)
-            )
+            requests.append(Request(id, f"{key}{self.number}", team and f"{team}{self.number}", model, own, amount))
         intents = [
-            intent(one.id, one.claims, one.least, one.most, key=one.key, team=one.team, model=one.model)
-            for one in requests
+            intent(one.id, one.claims, one.asked, key=one.key, team=one.team, model=one.model) for one in requests
         ]
         refused = await self.books.admit(*intents)
-        for one, record in zip(requests, intents, strict=True):
-            granted, short = self.twin.admit(one)
-            assert record.claims is not None
-            assert record.claims.granted == granted
-            assert (one.id in refused) == (granted is None)
-            refusal = refused.get(one.id) or record.claims.short
-            assert (None if refusal is None else refusal.claim.holder) == short
+        for one in requests:
+            refusal = self.twin.admit(one)
+            assert (refused[one.id].claim.holder if one.id in refused else None) == refusal
+
+    async def top_up(self, number: int, amount: int) -> None:
+        one = self.pick(number)
+        if one is None or amount <= one.amount or any(self.moved(one, claim) for claim in one.claims):
+            return
+        refusal = self.twin.refusal(one, amount)
+        refused = await self.books.budgets.raise_to(one.id, amount, one.claims)
+        if one.kept or refused is None:
+            assert (None if refused is None else refused.claim.holder) == refusal
+        if refused is None and one.kept:
+            self.twin.reserve(one, amount)
+
+    def moved(self, one: Request, claim: Claim) -> bool:
+        """Whether a budget that it was admitted with is none any more."""
+        return claim.limit is not None and (claim.holder, claim.kind) not in self.twin.rows
 
     def pick(self, number: int, *, unknown: bool = False) -> Request | None:
         found = [one for one in self.twin.requests.values() if (one.unknown if unknown else one.open)]

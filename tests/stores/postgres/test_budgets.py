@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.stores.engines import open_store
 from gateway.stores.postgres.admitting import admit
+from gateway.stores.records import Correction
 from tests.stores.makers import StoppedClock, nothing_pending
 
 from .budget_books import ALICE, DAY, DAY_START, GROWTH, NOW, Books, claim, intent
@@ -85,15 +88,23 @@ class TestARequest:
         assert refused["b"].asked is None
         await books.settle(("a", "settled", 0), ("full", "settled", 100))
 
-    async def test_gets_room_for_its_dearest_target_or_for_its_first(self, books: Books) -> None:
-        await books.prepare(claim(ALICE, 100))
-        dear, cheap = (intent(id, [claim(ALICE, 100)], 10, 60) for id in "ab")
-        assert await books.admit(dear, cheap) == {}
-        assert (dear.reserved, cheap.reserved) == (60, 10)
-        assert cheap.claims is not None
-        assert cheap.claims.short is not None
-        assert (cheap.claims.short.asked, cheap.claims.short.reserved) == (60, 60)
-        assert await books.used(ALICE) == (0, 70, 0)
+    async def test_may_cost_more_as_far_as_there_is_room(self, books: Books) -> None:
+        both = [claim(ALICE, 100), claim(GROWTH, 200)]
+        await books.prepare(*both)
+        await books.admit(intent("a", both, 10), intent("b", both, 20))
+        assert await books.budgets.raise_to("a", 80, both) is None
+        assert await books.budgets.raise_to("a", 70, both) is None  # it has more
+        assert await books.used(ALICE) == await books.used(GROWTH) == (0, 100, 0)
+        refused = await books.budgets.raise_to("a", 81, both)
+        assert refused is not None
+        assert (refused.claim, refused.asked, refused.charged, refused.reserved) == (both[0], 81, 0, 20)
+        assert await books.used(ALICE) == (0, 100, 0)
+        await books.settle(("a", "settled", 75), ("b", "settled", 20))
+        assert await books.used(ALICE) == await books.used(GROWTH) == (95, 0, 0)
+
+    async def test_that_no_budget_counts_may_cost_what_it_likes(self, books: Books) -> None:
+        await books.admit(intent("a", [claim(ALICE, None)], 10))
+        assert await books.budgets.raise_to("a", 80, [claim(ALICE, None)]) is None
 
     async def test_is_decided_in_the_order_of_its_batch(self, books: Books) -> None:
         await books.prepare(claim(ALICE, 100))
@@ -108,12 +119,11 @@ class TestARequest:
 
     async def test_whose_commit_was_in_doubt_is_granted_the_same_once(self, books: Books) -> None:
         await books.prepare(claim(ALICE, 100))
-        await books.admit(intent("a", [claim(ALICE, 100)], 30, 80))
+        await books.admit(intent("a", [claim(ALICE, 100)], 30))
         async with books.pool.transaction() as connection:
-            again = intent("a", [claim(ALICE, 100)], 30, 80)
+            again = intent("a", [claim(ALICE, 100)], 30)
             assert await admit("gw_one", connection, [again], 10.0) == {}
-            assert again.reserved == 80
-        assert await books.used(ALICE) == (0, 80, 0)
+        assert await books.used(ALICE) == (0, 30, 0)
 
     async def test_of_a_batch_that_fails_reserves_nothing(self, books: Books) -> None:
         await books.prepare(claim(ALICE, 100))
@@ -208,8 +218,9 @@ class TestABudgetThatBegins:
     async def test_joins_what_is_reserved_elsewhere_at_its_own_amount(self, books: Books) -> None:
         await books.prepare(claim(GROWTH, 100))
         await books.admit(
-            intent("a", [claim(ALICE, None), claim(GROWTH, 100)], 10, 40), intent("b", [claim(GROWTH, 100)], 20)
+            intent("a", [claim(ALICE, None), claim(GROWTH, 100)], 10), intent("b", [claim(GROWTH, 100)], 20)
         )
+        assert await books.budgets.raise_to("a", 40, [claim(GROWTH, 100)]) is None
         await books.settle(("b", "settled", 4), doubtful={"b": 9})
         await books.prepare(claim(ALICE, 100))
         assert await books.used(ALICE) == (4, 49, 9)
@@ -305,14 +316,15 @@ class TestSeveralGateways:
                 for number in range(chance.randint(1, 12)):
                     key, team = f"k{chance.randrange(5)}", f"t{chance.randrange(3)}"
                     own = [claims["key", key], claims["team", team]]
-                    least = chance.randint(1, 40)
-                    wanted.append(
-                        intent(
-                            f"{name}.{turn}.{number}", own, least, least + chance.choice([0, 30]), key=key, team=team
-                        )
-                    )
+                    id = f"{name}.{turn}.{number}"
+                    wanted.append(intent(id, own, chance.randint(1, 40), key=key, team=team))
                 refused = await books.admit(*wanted)
-                ends = [(one.id, "settled", chance.randint(0, one.reserved)) for one in wanted if one.id not in refused]
+                runs = [one for one in wanted if one.id not in refused]
+                for one in runs[: chance.randint(0, 2)]:
+                    assert one.claims is not None
+                    if await books.budgets.raise_to(one.id, one.reserved + 20, one.claims.claims) is None:
+                        one.reserved += 20
+                ends = [(one.id, "settled", chance.randint(0, one.reserved)) for one in runs]
                 chance.shuffle(ends)
                 if ends:
                     await books.settle(*ends, again=False)
@@ -390,3 +402,38 @@ async def test_what_a_gateway_has_locked_that_is_killed_is_let_go(others: list[B
     connection.terminate()
     assert await waiting == [{}]
     assert await others[0].used(ALICE) == (0, 60, 0)
+
+
+RESERVING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from gateway.stores.engines import open_store
+from gateway.stores.records import Correction
+from tests.stores.makers import StoppedClock
+from tests.stores.postgres.budget_books import ALICE, claim, intent
+
+async def main():
+    store = await open_store(sys.argv[1], StoppedClock(), "gw_killed", Path(sys.argv[2]))
+    await store.ledger.reserve(intent("a", [claim(ALICE, 100)], 60))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_gateway_had_reserved_is_held_by_all_until_it_is_known(
+    books: Books, postgres_url: str, tmp_path: Path
+) -> None:
+    await books.prepare(claim(ALICE, 100))
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", RESERVING, postgres_url, str(tmp_path))
+    assert await child.wait() == -signal.SIGKILL
+    assert await books.used(ALICE) == (0, 60, 0)
+    assert (await books.admit(intent("b", [claim(ALICE, 100)], 60)))["b"].held == 0
+    store = await open_store(postgres_url, StoppedClock(), "gw_next", tmp_path)
+    assert store.recovered == 1
+    assert await books.used(ALICE) == (0, 60, 60)
+    correction = Correction("a", NOW, "settled", 50, 0, 1, "task completed")
+    assert await store.ledger.correct(correction)
+    assert not await store.ledger.correct(correction)
+    assert await books.used(ALICE) == (50, 0, 0)
+    await store.close()

@@ -344,6 +344,6 @@ async def test_a_mistake_while_writing_refuses_what_it_met_and_is_got_over(
 
     monkeypatch.setattr(settlements, "numbers_of", broken)
     ledger.settle(settlement("b"))
-    await until(lambda: "writing settlements failed by a mistake" in caplog.text)
+    await until(lambda: "settlements: ended by a mistake" in caplog.text)
     monkeypatch.undo()
     await nothing_pending(ledger)

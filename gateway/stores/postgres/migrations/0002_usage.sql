@@ -88,9 +88,10 @@ CREATE TABLE spent_changes (
     upstream_cost numeric NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 
--- The settings of both functions: rows are looked up one by one by their key, however large or unmeasured the tables.
+-- The settings of both functions: rows are looked up one by one by their key, however large or unmeasured the tables, and
+-- no plan is worth being compiled.
 CREATE FUNCTION count_settlements() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     INSERT INTO spent_changes
     SELECT
@@ -115,7 +116,7 @@ REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_settlem
 
 -- Out with what the settlement had added, in with what is known now. What is corrected was unknown.
 CREATE FUNCTION count_corrections() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     INSERT INTO spent_changes
     SELECT
@@ -210,7 +211,7 @@ $$;
 -- corrected; how many settled and released ones these were is returned, and written down. Settlements first: so does
 -- what settles.
 CREATE FUNCTION let_month_go(month text, before_ns bigint, now_ns bigint, OUT settled bigint, OUT released bigint)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     lower_ns bigint;
     upper_ns bigint;

@@ -41,28 +41,28 @@ CREATE INDEX reservations_held ON reservations (until_ns) WHERE held AND amount 
 CREATE FUNCTION budgets_lock() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELECT 482535433060 $$;
 
 -- Reserve for exchanges, in their order, and say which are refused. An exchange's claims are the elements of c_… whose
--- c_of is its place in p_ids, from 1; they come in that order. p_least: null if its price is not known.
+-- c_of is its place in p_ids, from 1; they come in that order. p_amount: null if its price is not known: then nothing is
+-- reserved, and anything must be left.
 -- Its setting: what is joined is the batch's own, of which the server cannot know how much it is.
--- Returns a row for each that did not get p_most: granted, null if it was refused, and the claim that was in the way,
--- with what others used and hold of it; these are null where that budget is not counted yet.
+-- Returns a row for each that is refused: the claim that was in the way, with what others used and hold of it; these are
+-- null where that budget is not counted yet.
 CREATE FUNCTION admit_claims(
-    p_gateway text, p_keep_ns bigint, p_ids text[], p_at bigint[], p_least bigint[], p_most bigint[],
+    p_gateway text, p_keep_ns bigint, p_ids text[], p_at bigint[], p_amount bigint[],
     c_of integer[], c_holder text[], c_kind text[], c_start bigint[], c_limit bigint[]
-) RETURNS TABLE (n integer, granted bigint, short integer, charged bigint, reserved bigint, held bigint)
+) RETURNS TABLE (n integer, short integer, charged bigint, reserved bigint, held bigint)
 LANGUAGE plpgsql SET enable_nestloop = off AS $$
 #variable_conflict use_variable
 DECLARE
-    -- b_…: the rows that are locked; m_…: which claim counts on which of them; known_…: what was reserved before;
-    -- r_…: what is to be reserved. least_…, most_…: the claim and the row in the way of p_least, of p_most.
+    -- b_…: the rows that are locked; m_…: which claim counts on which of them; known_…: what is reserved already;
+    -- r_…: what is to be reserved. short_…: the claim and the row in the way.
     b_id bigint[]; b_holder text[]; b_kind text[]; b_start bigint[]; b_end bigint[]; b_seeded boolean[];
     b_charged bigint[]; b_reserved bigint[]; b_held bigint[]; b_before bigint[];
     m_of integer[]; m_claim integer[]; m_row integer[]; m_own boolean[]; m_count integer;
-    known_ids text[]; known_amounts bigint[];
+    known_ids text[];
     r_id text[] := '{}'; r_at bigint[] := '{}'; r_amount bigint[] := '{}'; r_budgets text[] := '{}';
     v_first integer := 1; v_match integer; v_claim integer; v_needs boolean; v_missing integer; v_row integer;
     v_room bigint; v_used bigint; v_passing boolean; v_amount bigint; v_rows bigint[]; v_ample boolean;
-    least_claim integer; least_row integer; least_passing boolean;
-    most_claim integer; most_row integer; most_passing boolean;
+    short_claim integer; short_row integer; short_passing boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(budgets_lock());
     SELECT array_agg(b.id), array_agg(b.holder), array_agg(b.kind), array_agg(b.start_ns), array_agg(b.end_ns),
@@ -76,20 +76,19 @@ BEGIN
         ORDER BY one.id FOR UPDATE
     ) AS b;
     b_before := b_reserved;
-    SELECT array_agg(r.id), array_agg(r.amount) INTO known_ids, known_amounts
-    FROM reservations AS r WHERE r.id = ANY (p_ids);
+    SELECT array_agg(r.id) INTO known_ids FROM reservations AS r WHERE r.id = ANY (p_ids);
 
-    -- Nearly always there is room for the most that all of them ask for, and nothing is to be decided one by one.
+    -- Nearly always there is room for all that they ask for, and nothing is to be decided one by one.
     IF known_ids IS NULL THEN
         SELECT coalesce(sum(f.own), 0) = cardinality(array_remove(c_limit, null))
                AND coalesce(bool_and(f.used + f.asked < f.room), true)
         INTO v_ample
         FROM (
-            SELECT sum(e.most) AS asked, min(b.charged + b.reserved) AS used,
+            SELECT coalesce(sum(e.amount), 0) AS asked, min(b.charged + b.reserved) AS used,
                    min(c.room) FILTER (WHERE b.kind = c.kind AND b.start_ns = c.start_ns AND b.seeded) AS room,
                    count(c.room) FILTER (WHERE b.kind = c.kind AND b.start_ns = c.start_ns AND b.seeded) AS own
             FROM unnest(c_of, c_holder, c_kind, c_start, c_limit) AS c (exchange, holder, kind, start_ns, room)
-            JOIN unnest(p_at, p_most) WITH ORDINALITY AS e (at_ns, most, exchange) ON e.exchange = c.exchange
+            JOIN unnest(p_at, p_amount) WITH ORDINALITY AS e (at_ns, amount, exchange) ON e.exchange = c.exchange
             JOIN unnest(b_id, b_holder, b_kind, b_start, b_end, b_seeded, b_charged, b_reserved)
                 AS b (id, holder, kind, start_ns, end_ns, seeded, charged, reserved)
             ON b.holder = c.holder AND b.start_ns <= e.at_ns AND (b.end_ns IS NULL OR e.at_ns < b.end_ns)
@@ -97,19 +96,19 @@ BEGIN
         ) AS f;
         IF v_ample THEN
             WITH counted AS MATERIALIZED (
-                SELECT e.id AS exchange, e.at_ns, e.most, b.id
+                SELECT e.id AS exchange, e.at_ns, coalesce(e.amount, 0) AS amount, b.id
                 FROM unnest(c_of, c_holder) AS c (exchange, holder)
-                JOIN unnest(p_ids, p_at, p_most) WITH ORDINALITY AS e (id, at_ns, most, exchange)
+                JOIN unnest(p_ids, p_at, p_amount) WITH ORDINALITY AS e (id, at_ns, amount, exchange)
                 ON e.exchange = c.exchange
                 JOIN unnest(b_id, b_holder, b_start, b_end) AS b (id, holder, start_ns, end_ns)
                 ON b.holder = c.holder AND b.start_ns <= e.at_ns AND (b.end_ns IS NULL OR e.at_ns < b.end_ns)
             ), kept AS (
                 INSERT INTO reservations (id, at_ns, until_ns, gateway, amount, budgets)
-                SELECT a.exchange, a.at_ns, a.at_ns + p_keep_ns, p_gateway, a.most, array_agg(a.id)
-                FROM counted AS a GROUP BY a.exchange, a.at_ns, a.most
+                SELECT a.exchange, a.at_ns, a.at_ns + p_keep_ns, p_gateway, a.amount, array_agg(a.id ORDER BY a.id)
+                FROM counted AS a GROUP BY a.exchange, a.at_ns, a.amount
             )
             UPDATE budgets AS b SET reserved = b.reserved + s.asked, changed_at = clock_timestamp()
-            FROM (SELECT a.id, sum(a.most) AS asked FROM counted AS a GROUP BY a.id) AS s
+            FROM (SELECT a.id, sum(a.amount) AS asked FROM counted AS a GROUP BY a.id) AS s
             WHERE b.id = s.id AND b.id = ANY (b_id) AND s.asked > 0;
             RETURN;
         END IF;
@@ -126,7 +125,8 @@ BEGIN
 
     FOR exchange IN 1 .. cardinality(p_ids) LOOP
         v_claim := 0; v_needs := false; v_missing := 0; v_rows := '{}';
-        least_claim := 0; least_passing := false; most_claim := 0; most_passing := false;
+        v_amount := p_amount[exchange];
+        short_claim := 0; short_passing := false;
         v_match := v_first;
         WHILE v_match <= m_count AND m_of[v_match] = exchange LOOP
             IF m_claim[v_match] <> v_claim THEN
@@ -142,17 +142,10 @@ BEGIN
                     v_room := c_limit[v_claim];
                     v_used := b_charged[v_row] + b_reserved[v_row];
                     -- of several budgets that have no room, one where waiting does not help is told of
-                    IF (p_least[exchange] IS NULL AND v_used >= v_room)
-                    OR (p_least[exchange] > 0 AND v_used + p_least[exchange] > v_room) THEN
-                        v_passing := b_charged[v_row] + b_held[v_row] + coalesce(p_least[exchange], 1) <= v_room;
-                        IF least_claim = 0 OR (least_passing AND NOT v_passing) THEN
-                            least_claim := v_claim; least_row := v_row; least_passing := v_passing;
-                        END IF;
-                    END IF;
-                    IF p_most[exchange] > coalesce(p_least[exchange], 0) AND v_used + p_most[exchange] > v_room THEN
-                        v_passing := b_charged[v_row] + b_held[v_row] + p_most[exchange] <= v_room;
-                        IF most_claim = 0 OR (most_passing AND NOT v_passing) THEN
-                            most_claim := v_claim; most_row := v_row; most_passing := v_passing;
+                    IF (v_amount IS NULL AND v_used >= v_room) OR (v_amount > 0 AND v_used + v_amount > v_room) THEN
+                        v_passing := b_charged[v_row] + b_held[v_row] + coalesce(v_amount, 1) <= v_room;
+                        IF short_claim = 0 OR (short_passing AND NOT v_passing) THEN
+                            short_claim := v_claim; short_row := v_row; short_passing := v_passing;
                         END IF;
                     END IF;
                 END IF;
@@ -161,25 +154,18 @@ BEGIN
         END LOOP;
         IF v_needs THEN v_missing := v_claim; END IF;
 
-        n := exchange; granted := null; short := null; charged := null; reserved := null; held := null;
-        IF p_ids[exchange] = ANY (known_ids) THEN  -- its batch was written before, though its writer did not learn of it
-            granted := known_amounts[array_position(known_ids, p_ids[exchange])];
-            IF granted <> p_most[exchange] THEN RETURN NEXT; END IF;
+        n := exchange; short := null; charged := null; reserved := null; held := null;
+        IF p_ids[exchange] = ANY (known_ids) THEN
+            NULL;  -- its batch was written before, though its writer did not learn of it
         ELSIF v_missing > 0 THEN
             short := v_missing;
             RETURN NEXT;
-        ELSIF least_claim > 0 THEN
-            short := least_claim;
-            charged := b_charged[least_row]; reserved := b_reserved[least_row]; held := b_held[least_row];
+        ELSIF short_claim > 0 THEN
+            short := short_claim;
+            charged := b_charged[short_row]; reserved := b_reserved[short_row]; held := b_held[short_row];
             RETURN NEXT;
         ELSE
-            v_amount := p_most[exchange];
-            IF most_claim > 0 THEN
-                v_amount := coalesce(p_least[exchange], 0);
-                granted := v_amount; short := most_claim;
-                charged := b_charged[most_row]; reserved := b_reserved[most_row]; held := b_held[most_row];
-                RETURN NEXT;
-            END IF;
+            v_amount := coalesce(v_amount, 0);
             IF cardinality(v_rows) > 0 THEN
                 FOR place IN v_first .. v_match - 1 LOOP
                     v_row := m_row[place];
@@ -198,6 +184,37 @@ BEGIN
     INSERT INTO reservations (id, at_ns, until_ns, gateway, amount, budgets)
     SELECT x.id, x.at_ns, x.at_ns + p_keep_ns, p_gateway, x.amount, x.budgets::bigint[]
     FROM unnest(r_id, r_at, r_amount, r_budgets) AS x (id, at_ns, amount, budgets);
+END $$;
+
+-- Raise what an exchange that runs has reserved to p_amount in all, if its budgets have room for that. The claims are
+-- those it was admitted with. Returns nothing, or the claim that was in the way, with what others used and hold of it;
+-- these are null where its budget is not counted for it.
+CREATE FUNCTION raise_claims(
+    p_id text, p_amount bigint, c_holder text[], c_kind text[], c_start bigint[], c_limit bigint[]
+) RETURNS TABLE (short integer, charged bigint, reserved bigint, held bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_budgets bigint[]; v_amount bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(budgets_lock());
+    PERFORM 1 FROM budgets AS b
+    WHERE b.id = ANY (ARRAY(SELECT unnest(r.budgets) FROM reservations AS r WHERE r.id = p_id))
+    ORDER BY b.id FOR UPDATE;
+    SELECT r.budgets, r.amount INTO v_budgets, v_amount FROM reservations AS r WHERE r.id = p_id AND NOT r.held;
+    RETURN QUERY
+        SELECT c.claim::integer, b.charged, b.reserved - v_amount, b.held
+        FROM unnest(c_holder, c_kind, c_start, c_limit) WITH ORDINALITY AS c (holder, kind, start_ns, room, claim)
+        LEFT JOIN budgets AS b
+        ON b.holder = c.holder AND b.kind = c.kind AND b.start_ns = c.start_ns AND b.id = ANY (v_budgets)
+        WHERE c.room IS NOT NULL AND (b.id IS NULL OR b.charged + b.reserved - v_amount + p_amount > c.room)
+        AND coalesce(p_amount > v_amount, true)
+        ORDER BY b.charged + b.held + p_amount <= c.room, c.claim LIMIT 1;
+    IF NOT FOUND AND p_amount > v_amount THEN
+        UPDATE budgets AS b SET reserved = b.reserved + p_amount - v_amount, changed_at = clock_timestamp()
+        WHERE b.id = ANY (v_budgets);
+        UPDATE reservations AS r SET amount = p_amount WHERE r.id = p_id;
+    END IF;
 END $$;
 
 -- Charge what the books have, by now, for exchanges, and free what they had reserved; what is in doubt stays reserved.
