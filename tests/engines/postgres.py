@@ -22,6 +22,10 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "fsync": "off",  # the machine does not lose its power during a test; what a process loses is seen all the same
     "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "min_wal_size": "32MB",
+    "max_wal_size": "128MB",  # the folder may lie in memory
     "listen_addresses": "127.0.0.1",
     "logging_collector": "off",
     "log_min_messages": "warning",
@@ -98,6 +102,10 @@ class PostgresServer:
         name = f"books_{os.getpid()}_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, and cut those that are connected to it."""
+        self.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """What psql prints of a statement, unaligned."""
