@@ -36,7 +36,7 @@ from gateway.app.status import describe_gateway, in_hand
 from gateway.app.store_care import start_care
 from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
 from gateway.billing.usage import parse_period, usage_rows
-from gateway.config import Config, days_old, unsupported
+from gateway.config import Config, days_old
 from gateway.core.chance import Randomness
 from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError
@@ -129,13 +129,11 @@ class Gateway:
         ask_for_models: bool = True,
         worker: WorkerPlace | None = None,
     ) -> Gateway:
-        """Open the ledger and both listeners. Raises ConfigError, StoreError, ListenError.
+        """Open the ledger and both listeners. Raises StoreError, ListenError, OperatorError.
 
         ``ask_for_models``: ask upstreams what they list, and whether they take their keys. ``worker``: None for a
         gateway that is the only process of its own.
         """
-        if problems := unsupported(config):
-            raise ConfigError(problems)
         clock, dialer, randomness = clock or SystemClock(), dialer or SystemDialer(), randomness or system_randomness()
         parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log), worker)
         gateway, services, store = cls(config, parts, load), parts.services, parts.store
