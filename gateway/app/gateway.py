@@ -39,7 +39,7 @@ from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old
 from gateway.core.chance import Randomness
 from gateway.core.defaults import USAGE_SINCE
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, StoreError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
 from gateway.endpoints.admin.door import AdminDoor
@@ -189,11 +189,11 @@ class Gateway:
         async with self._reloading:  # one at a time, or an older file could win
             try:
                 config, told = await read_for_reload(self._load, self.config, self._keyring.any_stored)
-            except ConfigError as error:
-                told = Reloaded(error.problems)
+                refused, findings = await look_at_keys(config, self._store.teams, self._keyring, self.services)
+            except (ConfigError, StoreError) as error:
+                told = Reloaded(error.problems if isinstance(error, ConfigError) else [str(error)])
                 told.tell(self.services.log)
                 return told
-            refused, findings = await look_at_keys(config, self._store.teams, self._keyring, self.services)
             self._swap(config, refused)
             told.tell(self.services.log)
             tell_of_keys(findings, self.services.log)
