@@ -36,10 +36,10 @@ from gateway.app.status import describe_gateway, in_hand
 from gateway.app.store_care import start_care
 from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
 from gateway.billing.usage import parse_period, usage_rows
-from gateway.config import Config, days_old, unsupported
+from gateway.config import Config, days_old
 from gateway.core.chance import Randomness
 from gateway.core.defaults import USAGE_SINCE
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, StoreError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
 from gateway.endpoints.admin.door import AdminDoor
@@ -129,13 +129,11 @@ class Gateway:
         ask_for_models: bool = True,
         worker: WorkerPlace | None = None,
     ) -> Gateway:
-        """Open the ledger and both listeners. Raises ConfigError, StoreError, ListenError.
+        """Open the ledger and both listeners. Raises StoreError, ListenError, OperatorError.
 
         ``ask_for_models``: ask upstreams what they list, and whether they take their keys. ``worker``: None for a
         gateway that is the only process of its own.
         """
-        if problems := unsupported(config):
-            raise ConfigError(problems)
         clock, dialer, randomness = clock or SystemClock(), dialer or SystemDialer(), randomness or system_randomness()
         parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log), worker)
         gateway, services, store = cls(config, parts, load), parts.services, parts.store
@@ -191,11 +189,11 @@ class Gateway:
         async with self._reloading:  # one at a time, or an older file could win
             try:
                 config, told = await read_for_reload(self._load, self.config, self._keyring.any_stored)
-            except ConfigError as error:
-                told = Reloaded(error.problems)
+                refused, findings = await look_at_keys(config, self._store.teams, self._keyring, self.services)
+            except (ConfigError, StoreError) as error:
+                told = Reloaded(error.problems if isinstance(error, ConfigError) else [str(error)])
                 told.tell(self.services.log)
                 return told
-            refused, findings = await look_at_keys(config, self._store.teams, self._keyring, self.services)
             self._swap(config, refused)
             told.tell(self.services.log)
             tell_of_keys(findings, self.services.log)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.config import NEEDS_RESTART, Config, changes, cut_off, unsupported
+from gateway.config import NEEDS_RESTART, Config, changes, cut_off
 from gateway.core.errors import ConfigError
 from gateway.telemetry.log import Log
 
@@ -107,7 +107,7 @@ def merged_for_reload(old: Config, new: Config, any_stored: bool) -> tuple[Confi
     for a file that must not come into force at all.
     """
     merged = _with_what_stays(old, new)
-    if problems := [*_lost(old, new), *unsupported(new), *_opened(old, merged, any_stored)]:
+    if problems := [*_lost(old, new), *_opened(old, merged, any_stored)]:
         raise ConfigError(problems)
     changed = changes(old, merged)
     weaker = [f"weaker than before: {change.text}" for change in changed if change.weaker]

@@ -26,7 +26,7 @@ def add_check_parser(commands: Any) -> None:
 
 def check_command(options: argparse.Namespace) -> int:
     """Validate and, if asked, probe. A configuration that is wrong raises ConfigError."""
-    from gateway.config import end_warnings, misplaced_store, unsupported
+    from gateway.config import end_warnings, misplaced_store
     from gateway.runtime import today
     from gateway.runtime.descriptors import lowered, possible_descriptor_limit
 
@@ -39,7 +39,7 @@ def check_command(options: argparse.Namespace) -> int:
     ]
     for warning in warnings:
         tell(f"warning: {warning}")
-    refused = [*unsupported(config), *filter(None, [misplaced_store(config)])]
+    refused = [*filter(None, [misplaced_store(config)])]
     for sentence in refused:
         tell(f"serve will refuse: {sentence}")
     if not options.json:

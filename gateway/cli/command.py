@@ -93,15 +93,15 @@ def config_in_force(
 def servable_config(
     path: Path | None, uses: frozenset[str] | None = None, options: Mapping[str, str] | None = None
 ) -> Config:
-    """The configuration in force, if this version can serve it; ConfigError says what it cannot.
+    """The configuration in force, if it can be served; ConfigError says why not.
 
     ``uses``, ``options``: as in ``config_in_force``.
     """
-    from gateway.config import misplaced_store, unsupported
+    from gateway.config import misplaced_store
 
     config = config_in_force(path, uses, options)
-    if refused := [*unsupported(config), *filter(None, [misplaced_store(config)])]:
-        raise ConfigError(refused)
+    if refused := misplaced_store(config):
+        raise ConfigError([refused])
     return config
 
 

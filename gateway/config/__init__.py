@@ -14,12 +14,11 @@ from gateway.config.list_prices import list_price, list_prices, unlisted_output,
 from gateway.config.loader import load, load_admin
 from gateway.config.paths import beside_file, misplaced_store
 from gateway.config.settings import Config
-from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
+from gateway.config.summary import NEEDS_RESTART, describe_models, describe_price, usd
 from gateway.config.values import budget, duration
 
 __all__ = [
     "NEEDS_RESTART",
-    "UNSERVED",
     "Catalogue",
     "Change",
     "Config",
@@ -41,7 +40,6 @@ __all__ = [
     "misplaced_store",
     "unlisted_output",
     "unlisted_price",
-    "unsupported",
     "usd",
     "without_ends",
 ]

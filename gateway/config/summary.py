@@ -1,9 +1,8 @@
-"""A summary of a configuration: the models in force, what cannot be served yet, what a reload cannot change."""
+"""A summary of a configuration: the models in force, and what a reload cannot change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from gateway.config.rewrites import DROP
@@ -73,35 +72,6 @@ def _target(target: Target, provenance: Provenance, now_ns: int) -> dict[str, An
 def _rewrites(rewrites: Rewrites) -> dict[str, Any]:
     """As the configuration has them."""
     return {**dict(rewrites.renames), **({DROP: list(rewrites.drops)} if rewrites.drops else {})}
-
-
-@dataclass(frozen=True, slots=True)
-class Unserved:
-    """A setting that the file may hold but this version cannot serve.
-
-    ``key``: its name, at the top of the file.
-    ``values``: the values that cannot be served, for the documentation.
-    ``asked_for``: the value of this kind that a configuration has; None if it has none.
-    ``instead``: what to write.
-    """
-
-    key: str
-    values: str
-    asked_for: Callable[[Config], str | None]
-    instead: str
-
-
-UNSERVED: tuple[Unserved, ...] = ()
-"""The settings that ``serve`` and the commands refuse and docs/configuration.md marks."""
-
-
-def unsupported(config: Config) -> list[str]:
-    """The settings of this configuration that this version cannot serve, one plain sentence each."""
-    return [
-        f"{one.key}: {what} is not supported yet; {one.instead}."
-        for one in UNSERVED
-        if (what := one.asked_for(config)) is not None
-    ]
 
 
 NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {

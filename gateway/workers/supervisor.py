@@ -35,6 +35,9 @@ LONGEST_WAIT = 30.0
 LOOK_EVERY = 1.0
 """Seconds between two looks at what workers keep for themselves and would be lost with them."""
 
+NOT_STARTED = 1
+"""The exit code of the whole where the first worker cannot be started at all."""
+
 STRAGGLING = 20.0
 """Seconds beyond its drain time after which a worker that still runs is killed."""
 
@@ -134,26 +137,42 @@ class Supervisor:
         quick, count = 0, 0
         while not self._stop.is_set():
             began = loop.time()
-            worker = await Worker.start(number, count, spawning, self._tasks)
+            worker, trouble = None, ""
+            try:
+                worker = await Worker.start(number, count, spawning, self._tasks)
+            except OSError as error:  # too many processes or open files, or too little memory: that may pass
+                code, trouble = NOT_STARTED, str(error)
+            else:
+                code = await self._until_ended(worker, first)
             count += 1
-            self._living[number] = worker
-            if self._stop.is_set():  # while it was started
-                worker.send(signal.SIGTERM)
-            readiness = self._tasks.spawn(self._tell_when_ready(worker, first), "ready")
-            code = await worker.ended()
-            readiness.cancel()
-            del self._living[number]
-            self._scrape.keep(worker)
-            worker.close()
             if not first.done():
                 first.set_result(code)
                 if number == 1:
+                    if trouble:
+                        self._log.error("worker_not_started", worker=number, reason=trouble)
                     return
             if self._stop.is_set():
                 return
             quick = 0 if loop.time() - began >= STEADY else quick + 1
-            self._tell_of_death(worker, code, wait_before(quick))
-            await self._wait(wait_before(quick))
+            wait = wait_before(quick)
+            if worker is None:
+                self._log.error("worker_not_started", worker=number, reason=trouble, restart_in=round(wait, 1))
+            else:
+                self._tell_of_death(worker, code, wait)
+            await self._wait(wait)
+
+    async def _until_ended(self, worker: Worker, first: asyncio.Future[int | None]) -> int:
+        """Return once a worker has ended, with its exit code."""
+        self._living[worker.number] = worker
+        if self._stop.is_set():  # while it was started
+            worker.send(signal.SIGTERM)
+        readiness = self._tasks.spawn(self._tell_when_ready(worker, first), "ready")
+        code = await worker.ended()
+        readiness.cancel()
+        del self._living[worker.number]
+        self._scrape.keep(worker)
+        worker.close()
+        return code
 
     async def _tell_when_ready(self, worker: Worker, first: asyncio.Future[int | None]) -> None:
         await worker.ready.wait()

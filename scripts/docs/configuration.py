@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
-from gateway.config import NEEDS_RESTART, UNSERVED, usd
+from gateway.config import NEEDS_RESTART, usd
 from gateway.config.addresses import HostPort
 from scripts.docs.markdown import anchor, code, page, table
 from scripts.docs.schema_keys import Key, SectionFacts, sections
@@ -46,8 +46,7 @@ piapi-gateway check      # every error at once, each with its line and column
 - *Restart* marks what a reload (SIGHUP, or `POST /admin/v1/reload`) cannot change: the rest of the file comes into
   force, and the answer names what did not.
 - Only what a command uses has to be set: `usage`, `keys`, `ledger`, `backup`, `models` and `status` ask for no
-  upstream's key. `serve` and `check` need everything.
-- *Not served yet* marks values that the file may hold and that this version refuses at start."""
+  upstream's key. `serve` and `check` need everything."""
 
 _ENVIRONMENT = """\
 Besides the variables that the file itself names, these are read:"""
@@ -73,10 +72,9 @@ def _keys(section: SectionFacts) -> str:
 
 
 def _meaning(section: SectionFacts, key: Key) -> str:
-    marks = [f"*Not served yet*: {one.values}." for one in UNSERVED if one.key == section.full(key)]
     if section.full(key) in NEEDS_RESTART or section.path in NEEDS_RESTART:
-        marks.append("*Restart.*")
-    return " ".join([key.meaning, *marks])
+        return f"{key.meaning} *Restart.*"
+    return key.meaning
 
 
 def _example(key: Key) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, TypeAdapter
 
-from gateway.config import UNSERVED, values
+from gateway.config import values
 from gateway.config.document import read_document
 from gateway.config.fields import Name, Read, Section
 from gateway.config.problems import Problems
@@ -115,12 +115,6 @@ class TestConfiguration:
 
         with pytest.raises(Undocumented, match="complex"):
             list(sections(Careless))
-
-    def test_what_is_not_served_yet_is_marked_so(self) -> None:
-        marked = [line for line in configuration_page().splitlines() if "*Not served yet*: " in line]
-        assert len(marked) == len(UNSERVED)
-        for one in UNSERVED:
-            assert any(line.startswith(f"| `{one.key}` |") and one.values in line for line in marked)
 
     def test_what_a_reload_cannot_change_is_marked_so(self) -> None:
         marked = [line.split("`")[1] for line in configuration_page().splitlines() if "*Restart.*" in line]

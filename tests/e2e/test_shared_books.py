@@ -11,7 +11,9 @@ import httpx2
 
 from gateway.sandbox import Sandbox
 from gateway.stores.engines import read_store
+from tests.engines import PostgresServer
 
+from .harness import eventually
 from .shared_store import Fleet, Member, fleet_of
 
 ROUNDS = 4
@@ -64,3 +66,19 @@ async def test_sums_are_folded_while_gateways_serve(sandbox: Sandbox, tmp_path: 
         assert await fleet.rows("SELECT sum(requests)::int FROM spent WHERE span = 86400") == [(4 * ROUNDS,)]
         assert await told(fleet.members[1], "/admin/v1/usage", since="1d", by="key,model,upstream") == before
         assert (await told(fleet.members[1], "/admin/v1/verify"))["problems"] == []
+
+
+async def test_a_reload_while_the_store_is_gone_changes_nothing_and_says_why(
+    sandbox: Sandbox, tmp_path: Path, own_postgres: PostgresServer
+) -> None:
+    async with fleet_of(1, sandbox, tmp_path, own_postgres.new_database()) as fleet:
+        [member] = fleet.members
+        fleet.write(member.config_file, "log: {level: warning}\nrouting: {half_life: 2h}")
+        await asyncio.to_thread(own_postgres.stop)
+        [problem] = await member.gateway.reload()
+        assert "cannot be used" in problem
+        assert member.gateway.services.learned.half_life != 7200
+        await asyncio.to_thread(own_postgres.start)
+        await eventually(member.gateway.services.ledger.usable, "the store is back")
+        assert await member.gateway.reload() == []
+        assert member.gateway.services.learned.half_life == 7200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,16 +62,13 @@ async def status(gateway: Gateway, key: str) -> int:
         return answer.status_code
 
 
-async def becomes(gateway: Gateway, key: str, wanted: int) -> float:
-    """The seconds until a gateway answers a key so."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+async def becomes(gateway: Gateway, key: str, wanted: int) -> None:
+    """Wait until a gateway answers a key so."""
 
     async def so() -> bool:
         return await status(gateway, key) == wanted
 
     await eventually(so, f"{wanted}")
-    return loop.time() - began
 
 
 @pytest.mark.parametrize("fleet", ["valkey", "memory"], indirect=True)
@@ -80,22 +76,22 @@ async def test_a_key_made_at_one_works_at_all_and_one_that_was_revoked_is_refuse
     first, second = fleet
     made = await admin(first, "POST", "keys", {"name": "dora"})
     assert await status(first, made["key"]) == 200
-    assert await becomes(second, made["key"], 200) < 1.0
+    await becomes(second, made["key"], 200)
 
     await admin(second, "DELETE", "keys/dora")
     assert await status(second, made["key"]) == 401
-    assert await becomes(first, made["key"], 401) < 1.0
+    await becomes(first, made["key"], 401)
 
 
 @pytest.mark.parametrize("fleet", ["valkey"], indirect=True)
 async def test_new_limits_hold_everywhere(fleet: list[Gateway]) -> None:
     first, second = fleet
     made = await admin(first, "POST", "keys", {"name": "dora"})
-    assert await becomes(second, made["key"], 200) < 1.0
+    await becomes(second, made["key"], 200)
     await admin(second, "PATCH", "keys/dora", {"rpm": 7})
 
     def known() -> bool:
         key = first._keyring.named("dora")
         return key is not None and key.rpm == 7
 
-    await eventually(known, "the other gateway knows", within=1.0)
+    await eventually(known, "the other gateway knows")

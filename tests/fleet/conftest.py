@@ -16,8 +16,10 @@ import pytest
 
 from gateway.sandbox import Sandbox
 from soak.clients import http_client
-from soak.fleet import Fleet, fleet
+from soak.fleet import Fleet
 from soak.orders import CHAT
+from soak.process import base_config
+from tests.engines import PostgresServer, ValkeyServer
 
 ADMIN = "gw-admin-0123456789abcdef"
 ANN = {"name": "ann", "key": "gw-fleet-ann-00112233"}
@@ -48,6 +50,15 @@ class Rig:
         """Ask so often at once."""
         return await asyncio.gather(*(self.chat(key, f"number {number}", **fields) for number in range(count)))
 
+    async def is_answered(self, key: Mapping[str, Any], status: int, at: str | None = None) -> bool:
+        """Whether a chat is answered with this status."""
+        return (await self.chat(key, at=at)).status_code == status
+
+    async def upstreams(self, number: int) -> Any:
+        """What one of them knows of its upstreams."""
+        url, headers = f"{self.made[number].admin}/admin/v1/upstreams", {"authorization": f"Bearer {ADMIN}"}
+        return (await self.client.get(url, headers=headers)).json()["upstreams"]
+
     async def until(self, true: Callable[[], Any], within: float = 30.0) -> None:
         """Wait until a look finds what it looks for."""
         async with asyncio.timeout(within):
@@ -59,14 +70,15 @@ Fleets = Callable[..., AbstractAsyncContextManager[Rig]]
 
 
 @pytest.fixture
-def fleets(tmp_path: Path) -> Fleets:
-    """Starts fleets of three. ``keys``: the virtual keys; other settings by name."""
+def fleets(tmp_path: Path, postgres_server: PostgresServer, _valkey_server: ValkeyServer, valkey_url: str) -> Fleets:
+    """Starts fleets of three, on engines that are never stopped. ``keys``: the virtual keys; other settings by name."""
 
     @asynccontextmanager
     async def start(keys: Iterable[Mapping[str, Any]] = (ANN,), **over: Any) -> AsyncIterator[Rig]:
         async with Sandbox(roles=("api", "proxy", "backup"), history=1_000_000) as sandbox, http_client() as client:
             settings = {"admin": {"listen": "127.0.0.1:0", "key": ADMIN}, **over}
-            async with fleet(tmp_path, sandbox, list(keys), **settings) as made:
+            document = {**base_config(tmp_path, sandbox, list(keys)), **settings}
+            async with Fleet(tmp_path, 3, postgres_server, _valkey_server, document) as made:
                 yield Rig(made, sandbox, client, random.Random(1))
 
     return start

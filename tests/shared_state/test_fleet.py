@@ -28,24 +28,27 @@ def known(member: Member) -> set[str]:
 class TestLimits:
     @pytest.mark.parametrize("window", [WINDOW])
     async def test_so_many_over_all_of_them_and_no_more(self, fleet: Fleet, window: float) -> None:
-        members, key, times = await three(fleet), VirtualKey("alice", rpm=600), list[tuple[float, float]]()
+        members, key = await three(fleet), VirtualKey("alice", rpm=100)
+        let_in, refused = list[tuple[float, float]](), list[tuple[float, float]]()
         loop = asyncio.get_running_loop()
         ends = loop.time() + 4 * window
 
         async def hammer(member: Member) -> None:
             while loop.time() < ends:
                 before = loop.time()
-                if isinstance(await member.ask(key), Lease):
-                    times.append((before, loop.time()))
-                else:
+                answer = await member.ask(key)
+                (let_in if isinstance(answer, Lease) else refused).append((before, loop.time()))
+                if not isinstance(answer, Lease):
                     await asyncio.sleep(0.005)
 
         await asyncio.gather(*(hammer(member) for member in members for _ in range(4)))
-        times.sort()
-        assert all(later - first >= window for (first, _), (_, later) in zip(times, times[600:], strict=False))
-        # The shortened minute's grain is 2 % of it; the real one's is 0.4 %.
-        rate = len(times) / (4 * window + window * GRAIN) * window
-        assert rate >= 600 * window / (window + 3 * GRAIN)
+        let_in.sort()
+        assert all(later - first >= window for (first, _), (_, later) in zip(let_in, let_in[100:], strict=False))
+        # None is refused before the limit is used up, at whatever speed that comes about.
+        assert refused
+        earlier = window + 3 * GRAIN
+        for before, after in refused:
+            assert sum(end >= before - earlier and begin <= after for begin, end in let_in) >= 100
 
     async def test_a_grain_of_a_real_minute_costs_less_than_one_percent(self) -> None:
         from gateway.core.limits.key_limits import GRAIN as REAL_GRAIN
@@ -150,15 +153,13 @@ class TestNews:
         members[1].state.listen("cooldowns", heard.append)
         members[0].state.keep("cooldowns", "first", {"ends": "late"}, 30.0)
         members[0].state.keep("cooldowns", "first", {"ends": "later"}, 30.0)
-        took = await eventually(lambda: bool(heard))
-        assert took < 1.0
-        assert heard[-1]["ends"] == "later"
+        await eventually(lambda: bool(heard) and heard[-1]["ends"] == "later")
         await asyncio.sleep(0.3)
         late, known_later = await fleet.join("late"), list[Message]()
         late.state.listen("cooldowns", known_later.append)
         await eventually(lambda: bool(known_later))
         assert known_later[0]["ends"] == "later"
-        assert 0.3 <= known_later[0]["age"] < 5.0
+        assert 0.3 <= known_later[0]["age"] < 30.0
 
     async def test_the_newest_of_a_name_counts_whoever_tells_it(self, fleet: Fleet) -> None:
         members = await three(fleet)
@@ -174,7 +175,7 @@ class TestNews:
             states[teller]["x"] = number
             members[teller].state.keep("breakers", "x", {"name": "x", "number": number}, 30.0)
             await asyncio.sleep(0.01)
-        await eventually(lambda: len({state["x"] for state in states}) == 1, within=3.0)
+        await eventually(lambda: len({state["x"] for state in states}) == 1)
 
     async def test_what_is_over_is_kept_no_longer(self, fleet: Fleet) -> None:
         first = await fleet.join()
@@ -192,7 +193,7 @@ class TestNews:
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
         members[0].state.keep("cooldowns", "unheard", {"number": 7}, 30.0)
-        assert await eventually(lambda: bool(heard)) < 1.0
+        await eventually(lambda: bool(heard))
         assert heard[0]["number"] == 7
 
     async def test_what_is_told_in_another_form_is_passed_over(self, fleet: Fleet) -> None:
@@ -211,6 +212,8 @@ class TestNews:
                 "1 []",
                 '1 {"id": "a"}',
                 '1 {"id": "a", "from": "b", "topic": "cooldowns"}',
+                '1 {"id": "a", "from": "b", "topic": "cooldowns", "message": []}',
+                '0 {"id": "", "from": "b", "topic": "cooldowns", "message": "x"}',
             ):
                 client.publish("piapi-gateway:0:told", text)
             client.hset(

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = asyncpg.Connection[Any]
 
-MOST_CONNECTIONS = 8
-"""A gateway's: a fleet of twenty stays below the 200 that a small server is given."""
+MOST_CONNECTIONS = 7
+"""A gateway's, beside one for each writer and one for beats: ten in all, so that a fleet of nineteen stays below the
+200 that a small server is given."""
+
+REPORTS_AT_ONCE = 3
+"""Of these, at most, for reports, which may take minutes: the others are for requests, keys and jobs."""
 
 CONNECT_WITHIN = 5.0
 ANSWER_WITHIN = 30.0
@@ -137,6 +141,23 @@ class PostgresPool:
             await asyncio.wait_for(self._pool.close(), CONNECT_WITHIN)
         except TimeoutError:
             self._pool.terminate()
+
+
+class FewConnections:
+    """At most ``most`` connections of a pool at a time; who comes when these are taken waits. Implements
+    ``rollup.Connections``.
+    """
+
+    def __init__(self, pool: PostgresPool, most: int) -> None:
+        self.name = pool.name
+        self._pool = pool
+        self._free = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """As of the pool."""
+        async with self._free, self._pool.connection() as connection:
+            yield connection
 
 
 def plain(error: BaseException) -> str:

@@ -116,10 +116,12 @@ class SettlementWriter:
     async def run(self) -> None:
         """Write until the end."""
         self.look_again()
-        while self._until is None:
+        ending = False
+        while not ending:
             await self._wake.wait()
             await self._gather()
             self._wake.clear()
+            ending = self._until is not None  # what is handed over after that wakes it again, and so does ``end``
             while (ready := self._take()) and not self._gives_up():
                 if not await self._write_watched(ready):
                     await asyncio.sleep(RETRY_SECONDS)

@@ -18,7 +18,13 @@ from gateway.stores.postgres.keys import PostgresKeys
 from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.postgres.migrated_books import require_whole
 from gateway.stores.postgres.migrating import migrate, migrations
-from gateway.stores.postgres.pool import CONNECT_WITHIN, PostgresPool, driver_errors
+from gateway.stores.postgres.pool import (
+    CONNECT_WITHIN,
+    REPORTS_AT_ONCE,
+    FewConnections,
+    PostgresPool,
+    driver_errors,
+)
 from gateway.stores.postgres.response_places import PostgresResponsePlaces
 from gateway.stores.postgres.teams import PostgresTeams
 from gateway.stores.postgres.usage import PostgresUsage
@@ -58,8 +64,14 @@ class PostgresStore:
     pepper_file: Path | None = None
     unchecked = False
 
-    def __init__(self, pool: PostgresPool, ledger: PostgresLedger, gateway_id: str, *, made: bool) -> None:
+    def __init__(
+        self, pool: PostgresPool, beating: PostgresPool, ledger: PostgresLedger, gateway_id: str, *, made: bool
+    ) -> None:
+        """``beating``: the connection that beats have for themselves: long reports may take all others for longer than
+        a gateway may be silent.
+        """
         self._pool = pool
+        self._beating = beating
         self.name = pool.name
         self.made = made
         self.ledger = ledger
@@ -74,10 +86,10 @@ class PostgresStore:
         self.deliveries = self.fleet.deliveries
         self.jobs = self.fleet.jobs
         self.durations = PostgresDurations(pool)
-        self.usage = PostgresUsage(pool)
+        self.usage = PostgresUsage(FewConnections(pool, REPORTS_AT_ONCE))
         self.balances = PostgresBalances(pool)
         self._folding = Folding(pool)
-        self.gateways = PostgresGateways(pool)
+        self.gateways = PostgresGateways(beating)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, gateway_id: str, spill: Path) -> PostgresStore:
@@ -85,13 +97,19 @@ class PostgresStore:
 
         Raises StoreError, with words on what to do.
         """
-        pool = await PostgresPool.open(url, f"piapi-gateway {gateway_id}")
+        application = f"piapi-gateway {gateway_id}"
+        pool = await PostgresPool.open(url, application)
         try:
             async with pool.connection() as connection:
                 made = await migrate(connection, clock.wall_ns(), pool.name)
                 await require_whole(connection, pool.name)
-            ledger = await PostgresLedger.open(pool, clock, gateway_id, spill)
-            return cls(pool, ledger, gateway_id, made=made)
+            beating = await PostgresPool.open(url, application, 1)
+            try:
+                ledger = await PostgresLedger.open(pool, clock, gateway_id, spill)
+            except BaseException:
+                await beating.close()
+                raise
+            return cls(pool, beating, ledger, gateway_id, made=made)
         except BaseException:
             await pool.close()
             raise
@@ -117,4 +135,5 @@ class PostgresStore:
     async def close(self) -> None:
         await self._folding.close()
         await self.ledger.close()
+        await self._beating.close()
         await self._pool.close()

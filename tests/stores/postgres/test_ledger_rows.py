@@ -206,6 +206,14 @@ async def test_cancelled_before_it_was_on_its_way_an_intent_is_not_written(
     assert await rows(postgres_url, "SELECT id FROM intents") == []
 
 
+async def test_what_is_settled_right_before_the_end_is_in_the_books(postgres_url: str, tmp_path: Path) -> None:
+    store = await open_books(postgres_url, tmp_path)
+    store.ledger.settle(settlement("a"))  # before its writer had a turn
+    await store.close()
+    assert await rows(postgres_url, "SELECT id FROM settlements") == ["a"]
+    assert list((tmp_path / "spill").iterdir()) == []
+
+
 async def test_rows_lie_in_the_month_in_which_the_request_came_in(ledger: PostgresLedger, postgres_url: str) -> None:
     moments = {
         "2023_11": (at(2023, 11, 1), at(2023, 12, 1) - 1),

@@ -20,8 +20,8 @@ from tests.stores.makers import nothing_pending, task
 
 from .ledgers import NOW, books, child, intent, open_books, refused, rows, settlement, spilled, until
 
-BACK_WITHIN = 2.0
-"""Seconds from the server's return until requests are served."""
+BACK_WITHIN = 6.0
+"""Seconds from the server's return until requests are served; two on a machine that has nothing else to do."""
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +121,8 @@ async def test_a_server_that_stalls_costs_seconds_once_and_settlements_are_on_ou
         ]
         await until(lambda: '"a"' in spilled(tmp_path))
         assert all(await asyncio.gather(*waiting))
-        began = time.monotonic()
-        assert await refused(ledger, intent("d"))
-        assert time.monotonic() - began < 0.1, "at once from then on"
+        with pytest.raises(GatewayFault):
+            ledger.reserve(intent("d")).send(None)  # at once from then on: nothing is waited for
         ledger.settle(settlement("b"))
         await until(lambda: '"b"' in spilled(tmp_path))
         server.resume()
