@@ -290,17 +290,20 @@ class TestADeadGateway:
             assert len(sandbox.bill) == 2
 
 
-async def stands_still(url: str, member: Member, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """It neither reserves nor beats until the event is set, and its lease has run out: as a process that is stopped."""
+def stands_still(member: Member, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """It neither reserves nor beats until the event is set, as a process that is stopped."""
     goes_on = asyncio.Event()
     store = member.gateway._store
-    for records, name in ((store.ledger, "reserve"), (store.gateways, "beat")):
 
-        async def late(*given: Any, real: Any = getattr(records, name)) -> None:
+    def late(real: Any) -> Any:
+        async def waits(*given: Any) -> None:
             await goes_on.wait()
             await real(*given)
 
-        monkeypatch.setattr(records, name, late)
+        return waits
+
+    monkeypatch.setattr(store.ledger, "reserve", late(store.ledger.reserve))
+    monkeypatch.setattr(store.gateways, "beat", late(store.gateways.beat))
     return goes_on
 
 
@@ -310,7 +313,7 @@ class TestAGatewayThatStoodStill:
     ) -> None:
         async with fleet(sandbox, tmp_path, postgres_url, size=2) as (a, b):
             mark = {"idempotency-key": "order-1"}
-            goes_on = await stands_still(postgres_url, a, monkeypatch)
+            goes_on = stands_still(a, monkeypatch)
             first = begun(a.send(ORDER, mark))
             await until(postgres_url, "SELECT count(*) FROM jobs", 1)
             await seen_long_ago(postgres_url, a)
