@@ -17,15 +17,17 @@ def error_json(error: GatewayError) -> bytes:
             "message": error.message,
             "param": error.param,
             "source": error.source,
+            "retry_after": error.retry_after if error.should_retry else None,
         }
     )
 
 
 def error_from(kept: bytes) -> GatewayError:
-    """The error that was kept. It was told before, so no SDK is to send the request again by itself."""
+    """The error that was kept; one that an SDK may send the request again for says so to all who wait, wherever."""
     fields = orjson.loads(kept)
     made = UpstreamFault if fields["source"] == "upstream" else GatewayFault
-    return made(fields["status"], fields["type"], fields["code"], fields["message"], param=fields["param"])
+    words = (fields["status"], fields["type"], fields["code"], fields["message"])
+    return made(*words, param=fields["param"], retry_after=fields.get("retry_after"))
 
 
 def still_running(job: str) -> GatewayFault:
@@ -50,6 +52,17 @@ def job_cancelled() -> ClientError:
         "invalid_request_error",
         "job_cancelled",
         "The job that this request waited for was cancelled by DELETE /v1/jobs. Nothing was bought.",
+    )
+
+
+def not_bought() -> UpstreamFault:
+    """503: its gateway was stopped before it bought anything for the job, or another one has taken it over."""
+    return UpstreamFault(
+        503,
+        "service_unavailable_error",
+        "server_shutting_down",
+        "The gateway was stopped before this request was bought.",
+        retry_after=1.0,
     )
 
 

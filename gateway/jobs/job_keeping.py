@@ -10,8 +10,8 @@ from gateway.exchange.services import Services
 from gateway.exchange.stand_in import PiecesGone
 from gateway.jobs.answers import AnswerFiles
 from gateway.jobs.job import Job, lasting_pieces
-from gateway.jobs.job_errors import error_json
-from gateway.stores.job_records import JobRecords, StoredResult
+from gateway.jobs.job_errors import error_json, not_bought
+from gateway.stores.job_records import JobRecords, StoredJob, StoredResult
 
 WRITE_AGAIN = 1.0
 """Seconds until what a shared store did not take is written again: other gateways go by what it says."""
@@ -24,6 +24,7 @@ Told = Callable[[Job], Awaitable[None]]
 class JobKeeping:
     """``on_end``: is told of a job that has ended, once its end is in the store. ``on_kept``: of every job that was
     written, and is to be written no more for now. ``insists``: what the store does not take is written again.
+    ``admit``: writes one for which something is about to be bought; False if that may not be.
     """
 
     def __init__(self, services: Services, records: JobRecords, files: AnswerFiles, *, insists: bool = False) -> None:
@@ -35,6 +36,7 @@ class JobKeeping:
         self._writing: dict[str, asyncio.Task[None]] = {}
         self.on_end: Told = _nothing
         self.on_kept: Callable[[Job], None] = lambda _: None
+        self.admit: Callable[[StoredJob], Awaitable[bool]] = self._keep
 
     def soon(self, job: Job) -> None:
         """Write it, as it is then."""
@@ -43,8 +45,15 @@ class JobKeeping:
             self._writing[job.id] = self._services.tasks.spawn(self._write(job), "job-kept")
 
     async def now(self, job: Job) -> None:
-        """Return once the store has it as it is, without an answer. Raises errors.ledger_unavailable()."""
-        await self._records.keep(job.stored(None))
+        """Return once the store has it as it is, without an answer: something is about to be bought for it. Raises
+        errors.ledger_unavailable(), and ``not_bought`` if another gateway has taken it over.
+        """
+        if not await self.admit(job.stored(None)):
+            raise not_bought()
+
+    async def _keep(self, job: StoredJob) -> bool:
+        await self._records.keep(job)
+        return True
 
     async def settled(self, job: Job) -> None:
         """Return once what waits of this job is written, or could not be."""

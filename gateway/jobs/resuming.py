@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.errors import ClientError, GatewayError, StoreError, UpstreamFault
+from gateway.core.errors import ClientError, GatewayError, StoreError
 from gateway.core.headers import Headers
 from gateway.core.pricing.prices import format_usd
 from gateway.exchange.reconciler import Reconciler
@@ -21,7 +21,7 @@ from gateway.exchange.services import Services
 from gateway.exchange.stand_in import Ending
 from gateway.jobs.following import Bought, TaskFollower
 from gateway.jobs.job import Job, JobClient
-from gateway.jobs.job_errors import outcome_unknown
+from gateway.jobs.job_errors import not_bought, outcome_unknown
 from gateway.jobs.jobs import COST, Jobs
 from gateway.jobs.response_memory import is_behind, pictures_in, response_in
 from gateway.responses.kept import KeptResponses
@@ -61,7 +61,7 @@ class Resuming:
             if answered and not is_behind(job.order):
                 self._jobs.end(job, Ending(200), purchased=True)
             elif not pictures and (left.state == "released" or not job.exchange):
-                self._jobs.end(job, Ending(503, error=_not_bought()), purchased=False)
+                self._jobs.end(job, Ending(503, error=not_bought()), purchased=False)
             elif not left.tasks and not any(traces.tasks for traces in pictures.values()):
                 unknown += 1
                 self._jobs.end(job, Ending(504, error=outcome_unknown()), purchased=False, unknown=True)
@@ -176,7 +176,7 @@ class Resuming:
     ) -> tuple[dict[str, Any], Headers]:
         """What the item of one picture says at its end."""
         exchange, action = memory["exchange"], {"action": memory["action"]}
-        error: GatewayError = outcome_unknown() if traces.state not in ("released", "") else _not_bought()
+        error: GatewayError = outcome_unknown() if traces.state not in ("released", "") else not_bought()
         if traces.tasks:
             sink = JobClient(job.request_id, client.loop)
             order, route = orjson.dumps({**memory["order"], "stream": False}), _GENERATIONS
@@ -212,7 +212,7 @@ def _not_made(item: dict[str, Any]) -> dict[str, Any]:
     """A picture that was ordered, and for which nothing was bought yet."""
     if item.get("type") != "image_generation_call" or item.get("status") in ("completed", "failed"):
         return item
-    return made_picture_item(item["id"], "failed", {"error": error_object(_not_bought())})
+    return made_picture_item(item["id"], "failed", {"error": error_object(not_bought())})
 
 
 def _charged(job: Job, exchange: str) -> str | None:
@@ -222,12 +222,3 @@ def _charged(job: Job, exchange: str) -> str | None:
 
 def _cost_header(cost: str | None) -> Headers:
     return () if cost is None else ((COST, cost.encode()),)
-
-
-def _not_bought() -> GatewayError:
-    return UpstreamFault(
-        503,
-        "service_unavailable_error",
-        "server_shutting_down",
-        "The gateway was stopped before this request was bought.",
-    )

@@ -50,7 +50,7 @@ class SharedJobs(Jobs):
         self._waiting_for_room: frozenset[str] = frozenset()
         self._news = asyncio.Event()
         self._looked_for_orphans = 0.0
-        self.keeping.on_kept = self._kept
+        self.keeping.on_kept, self.keeping.admit = self._kept, records.admit
         services.shared.listen("jobs", self._heard)
 
     # What clients ask

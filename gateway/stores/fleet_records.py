@@ -96,6 +96,12 @@ class SharedJobRecords(JobRecords, Protocol):
         """
         ...
 
+    async def admit(self, job: StoredJob) -> bool:
+        """Return once the job is there as it is, before anything is bought for it or its next part; False if it is no
+        longer this gateway's: then nothing may be.
+        """
+        ...
+
     async def leave(self, id: str, waiter: str, *, answered: bool) -> None:
         """A re-send waits no longer. ``answered``: it had the answer."""
         ...

@@ -290,6 +290,45 @@ class TestADeadGateway:
             assert len(sandbox.bill) == 2
 
 
+def stands_still(member: Member, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """It neither reserves nor beats until the event is set, as a process that is stopped."""
+    goes_on = asyncio.Event()
+    store = member.gateway._store
+
+    def late(real: Any) -> Any:
+        async def waits(*given: Any) -> None:
+            await goes_on.wait()
+            await real(*given)
+
+        return waits
+
+    monkeypatch.setattr(store.ledger, "reserve", late(store.ledger.reserve))
+    monkeypatch.setattr(store.gateways, "beat", late(store.gateways.beat))
+    return goes_on
+
+
+class TestAGatewayThatStoodStill:
+    async def test_does_not_buy_what_became_anothers_before_it_was_reserved(
+        self, sandbox: Sandbox, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with fleet(sandbox, tmp_path, postgres_url, size=2) as (a, b):
+            mark = {"idempotency-key": "order-1"}
+            goes_on = stands_still(a, monkeypatch)
+            first = begun(a.send(ORDER, mark))
+            await until(postgres_url, "SELECT count(*) FROM jobs", 1)
+            await seen_long_ago(postgres_url, a)
+            joined = await b.send(ORDER, mark)
+            assert (joined.status, joined.header("x-should-retry")) == (503, "true")
+            bought = await b.send(ORDER, mark)
+            assert bought.status == 200
+            goes_on.set()
+            late = await first
+            assert (late.status, late.header("x-should-retry")) == (503, "true")
+            again = await a.send(ORDER, mark)
+            assert (again.status, again.body) == (200, bought.body)
+            await check_paid_once(postgres_url, sandbox)
+
+
 class TestResponses:
     async def test_they_are_found_and_gone_on_from_at_any_gateway(
         self, sandbox: Sandbox, tmp_path: Path, postgres_url: str

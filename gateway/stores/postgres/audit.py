@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from gateway.stores.postgres.writing import as_storable
 from gateway.stores.records import AuditEntry
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ async def append(connection: asyncpg.Connection[Any], entry: AuditEntry | None) 
         await connection.execute(
             "INSERT INTO audit (at_ns, who, act, subject, reason, details) VALUES ($1, $2, $3, $4, $5, $6::json)",
             entry.at_ns,
-            entry.who,
+            as_storable(entry.who),
             entry.act,
-            entry.subject,
-            entry.reason,
+            as_storable(entry.subject),
+            as_storable(entry.reason),
             orjson.dumps(dict(entry.details)).decode(),
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.stores.postgres import inserts
 from gateway.stores.postgres.settling import claim_again
+from gateway.stores.postgres.writing import as_storable
 from gateway.stores.records import Correction, ExchangeRecord
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ async def write_correction(
         correction.images,
         correction.upstream,
         correction.credential,
-        correction.reason,
+        as_storable(correction.reason),
         correction.confidence,
         price,
         *(tokens or (None, None, None)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.stores.postgres.booking import write_correction
+from gateway.stores.postgres.writing import storable
 from gateway.stores.records import Correction, NotUnknown
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ async def correct(connection: Connection, correction: Correction, price: int | N
 
     Raises NotUnknown if the exchange is not of unknown outcome.
     """
-    found = await connection.fetchrow("SELECT state, intent_ns FROM settlements WHERE id = $1", correction.id)
+    find = "SELECT state, intent_ns FROM settlements WHERE id = $1"
+    found = await connection.fetchrow(find, correction.id) if storable(correction.id) else None
     if found is None:
         raise NotUnknown(f"Exchange {correction.id} is not settled yet, or was never seen.")
     if found["state"] != "unknown":

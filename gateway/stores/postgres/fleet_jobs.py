@@ -102,6 +102,11 @@ class FleetJobs(PostgresJobs):
         async with writing(self._pool) as connection:
             await connection.execute(_BEGIN, *row_of(job), self._gateway)
 
+    async def admit(self, job: StoredJob) -> bool:
+        async with writing(self._pool) as connection:
+            status = await connection.execute(_KEEP, *row_of(job), self._gateway)
+        return not status.endswith(" 0")
+
     async def join(self, resend: Resend, choose: Choose, job: StoredJob | None = None) -> KnownJob | None:
         async with writing(self._pool) as connection:
             await _lock(connection, OF_FINGERPRINT, resend.key, resend.fingerprint)

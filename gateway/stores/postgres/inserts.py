@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from gateway.stores.postgres.writing import as_storable
 from gateway.stores.records import ExchangeRecord, TaskRecord
 from gateway.stores.settled_fields import attempt_fields
 
@@ -157,8 +158,8 @@ def intent_row(intent: ExchangeRecord) -> tuple[Any, ...]:
         intent.key,
         intent.team,
         intent.route,
-        intent.model,
-        intent.request_id,
+        as_storable(intent.model),  # a client's word
+        as_storable(intent.request_id),
         intent.reserved,
         intent.paid,
         intent.pieces,
@@ -175,7 +176,7 @@ def _settlement_row(settlement: ExchangeRecord, price: int | None) -> tuple[Any,
         settlement.upstream,
         settlement.endpoint,
         settlement.credential,
-        orjson.dumps(attempt_fields(settlement)).decode(),
+        orjson.dumps([_attempt(fields) for fields in attempt_fields(settlement)]).decode(),
         usage.input_tokens,
         usage.cached_input_tokens,
         usage.output_tokens,
@@ -184,9 +185,9 @@ def _settlement_row(settlement: ExchangeRecord, price: int | None) -> tuple[Any,
         settlement.upstream_cost,
         settlement.confidence,
         settlement.status,
-        settlement.task_id,
+        _told(settlement.task_id),
         price,
-        settlement.answered_model,
+        _told(settlement.answered_model),
         usage.cache_write_tokens,
         usage.reasoning_tokens,
     )
@@ -194,11 +195,20 @@ def _settlement_row(settlement: ExchangeRecord, price: int | None) -> tuple[Any,
 
 def _task_row(record: TaskRecord) -> tuple[Any, ...]:
     return (
-        record.task_id,
+        as_storable(record.task_id),
         record.upstream,
         record.credential,
         record.exchange,
         record.key,
-        record.model,
+        as_storable(record.model),
         record.at_ns,
     )
+
+
+def _told(text: str | None) -> str | None:
+    """What an upstream said, which may be any text: its money is booked whatever it is called."""
+    return None if text is None else as_storable(text)
+
+
+def _attempt(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: as_storable(value) if isinstance(value, str) else value for name, value in fields.items()}

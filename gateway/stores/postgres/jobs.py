@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gateway.stores.job_records import MAX_JOBS, StoredJob, StoredResult, Unfinished
 from gateway.stores.postgres.open_exchanges import tasks_of
 from gateway.stores.postgres.pool import PostgresPool
-from gateway.stores.postgres.writing import storable, writing
+from gateway.stores.postgres.writing import as_storable, storable, writing
 
 COLUMNS = (
     "id, key, team, route, model, fingerprint, idempotency, exchange, request_id, stream, created_ns, state, ended_ns, "
@@ -113,7 +113,16 @@ class PostgresJobs:
 def row_of(job: StoredJob) -> Sequence[object]:
     """The values of COLUMNS."""
     return (
-        *(job.id, job.key, job.team, job.route, job.model, job.fingerprint, job.idempotency, job.exchange),
-        *(job.request_id, job.stream, job.created_ns, job.state, job.ended_ns, job.left, job.told, job.purchased),
+        *(job.id, job.key, job.team, job.route, as_storable(job.model), job.fingerprint, job.idempotency, job.exchange),
+        *(
+            as_storable(job.request_id),
+            job.stream,
+            job.created_ns,
+            job.state,
+            job.ended_ns,
+            job.left,
+            job.told,
+            job.purchased,
+        ),
         *(job.cost, job.order, job.error),
     )

@@ -55,7 +55,10 @@ MAX_WAITING = 1_000
 SWEEP_AFTER = 10.0
 """Seconds after the server is back, and of a row that is swept: longer than a statement may take on the server."""
 
-_OWN = "SELECT id, at_ns FROM open_intents WHERE gateway = $1 AND at_ns <= $2"
+_OWN = (
+    "SELECT id, at_ns FROM open_intents AS o WHERE gateway = $1 AND at_ns <= $2 "
+    "AND NOT EXISTS (SELECT FROM unbookable AS u WHERE u.id = o.id)"  # these ended, and not for nothing
+)
 
 _FIND_TASK = """
 SELECT task_id, upstream, credential, exchange, key, model, at_ns FROM tasks WHERE task_id = $1

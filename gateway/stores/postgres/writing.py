@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from gateway.stores.postgres.pool import PostgresPool
 
 if TYPE_CHECKING:
     import asyncpg
+
+_NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 
 
 @asynccontextmanager
@@ -36,6 +39,8 @@ def storable(text: str) -> bool:
     """Whether the text can be in a row: no half of a character, and no NUL. What cannot was never kept."""
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -45,4 +50,4 @@ def storable(text: str) -> bool:
 
 def as_storable(text: str) -> str:
     """The text as a row can have it."""
-    return text if storable(text) else text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return text if storable(text) else _NO_CHARACTER.sub("\ufffd", text)

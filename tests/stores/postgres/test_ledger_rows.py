@@ -124,8 +124,8 @@ async def test_an_intent_that_fits_no_row_fails_alone(ledger: PostgresLedger, po
         ledger.reserve(intent("good")),
         ledger.reserve(intent("negative", reserved=-1)),
         ledger.reserve(intent("huge", reserved=2**63)),
-        ledger.reserve(intent("surrogate", model="\ud800")),
-        ledger.reserve(intent("nothing", model="a\0b")),
+        ledger.reserve(intent("surrogate", key="\ud800")),
+        ledger.reserve(intent("nothing", key="a\0b")),
         ledger.reserve(intent("wrong", route=b"chat")),
         ledger.reserve(intent("fine")),
         return_exceptions=True,
@@ -143,7 +143,7 @@ async def test_a_settlement_that_fits_no_row_is_set_aside(ledger: PostgresLedger
     ledger.settle(settlement("negative", charged=-1))
     ledger.settle(settlement("surrogate", upstream="\ud800"))
     ledger.settle(settlement("huge", upstream_cost=2**63))
-    ledger.settle(settlement("nothing", task_id="a\0b"))
+    ledger.settle(settlement("nothing", upstream="a\0b"))
     ledger.settle(settlement("unpriceable", price=BookedPrice("piapi", "m", "no JSON")))
     await nothing_pending(ledger)
     assert await rows(postgres_url, "SELECT id FROM settlements") == ["good"]
