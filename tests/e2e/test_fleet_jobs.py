@@ -412,6 +412,9 @@ async def test_a_job_that_ends_while_the_database_is_gone_is_joined_once_it_is_b
         assert mine.status == 200
         refused = await b.send(ORDER, AGAIN)
         assert refused.status == 503
+        await asyncio.sleep(2.5)  # it is written again each second
+        a.log.flush()
+        assert (tmp_path / "gateway-0.log").read_text().count("job_not_kept") == 1
         await asyncio.to_thread(own_postgres.start)
 
         async def joined() -> bool:
