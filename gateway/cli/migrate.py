@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -40,6 +39,8 @@ def add_migrate_parser(commands: Any) -> None:
 
 
 def _migrate(config: Config, options: argparse.Namespace) -> CommandResult:
+    import asyncio
+
     from gateway.stores.engines import migrate_store
 
     if options.source is None and options.target is None and config.store.startswith(_POSTGRES):
@@ -68,6 +69,8 @@ def _migrate(config: Config, options: argparse.Namespace) -> CommandResult:
 
 def _bring_up_to_date(config: Config, options: argparse.Namespace) -> CommandResult:
     """What a gateway would do as it starts, by itself: for a rollout that is to end here if it fails."""
+    import asyncio
+
     from gateway.stores.engines import bring_up_to_date
 
     name, version = asyncio.run(bring_up_to_date(config.store, time.time_ns()))

@@ -127,7 +127,7 @@ def copy_pepper(source: Path, place: Path) -> Pepper:
     secret = _read(source)
     if secret is None:
         raise StoreError(f"{source} is missing. {_LOST}")
-    if (_read(place) or _make(place, secret)) != secret:
+    if not hmac.compare_digest(_read(place) or _make(place, secret), secret):
         raise StoreError(f"{place} is another pepper than {source}. With no keys in use that need it, remove it.")
     return Pepper(secret)
 

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+CANCEL_AGAIN = 5.0
+"""Seconds that a cancelled task has to end."""
+
 
 class TrackedTasks:
     """The running tasks of one owner.
@@ -28,11 +31,14 @@ class TrackedTasks:
         return task
 
     async def cancel_all(self) -> None:
-        """Cancel the tasks that still run and wait for them."""
-        running = list(self._tasks)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Cancel the tasks that still run and wait for them. One that goes on, as a driver told it of its cancellation
+        by an error of its own, is cancelled again.
+        """
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -56,6 +57,7 @@ class WorkerSide:
     async def serve(self, channel: Channel) -> None:
         """Answer the supervisor until it is gone; then end."""
         await channel.serve()
+        await asyncio.to_thread(shutil.rmtree, self.place.admin_socket.parent, ignore_errors=True)  # none else will
         # The first signal drains, the second one cuts off what runs: another may start on our port at any moment.
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)

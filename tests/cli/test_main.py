@@ -30,6 +30,7 @@ COMMANDS = {
         "keys",
         "usage",
         "ledger",
+        "migrate",
         "status",
         "reload",
     ),

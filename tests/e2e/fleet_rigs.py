@@ -40,6 +40,8 @@ class Member:
         self.gateway = gateway
         self.log = log
         self.gone = False
+        self.writers: set[asyncio.Task[Any]] = set()
+        """What its ledger writes by."""
 
     @property
     def id(self) -> str:
@@ -80,6 +82,10 @@ class Member:
         """As a killed process: nothing more is written, nothing is given back. The sockets are closed."""
         self.gone = True
         services = self.gateway.services
+        self.gateway._waiting.jobs.keeping.insists = False
+        for writer in self.writers:  # as long as they can hear of it
+            writer.cancel()
+        await asyncio.wait(self.writers, timeout=2.0)
         for server in self.gateway._servers:
             await server.close(0.0)
         self.gateway._store._pool._pool.terminate()  # type: ignore[attr-defined]
@@ -101,7 +107,11 @@ async def start(sandbox: Sandbox, folder: Path, url: str, overrides: str = "", n
     config = read()
     with (folder / f"{name}.log").open("w", encoding="utf-8") as stream:
         log = Log(config.log.format, config.log.level, Redactor(config.secrets, config.upstream_hosts), stream)
-    return Member(await Gateway.start(config, log, read, ask_for_models=False), log)
+    before = asyncio.all_tasks()
+    member = Member(await Gateway.start(config, log, read, ask_for_models=False), log)
+    begun = asyncio.all_tasks() - before
+    member.writers = {task for task in begun if task.get_name() in ("intents", "settlements")}
+    return member
 
 
 @asynccontextmanager

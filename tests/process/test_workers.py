@@ -55,8 +55,8 @@ class Fleet:
             await connection.close()
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[Gateway]:
-        async with Gateway.serve(self.folder) as gateway:
+    async def serve(self, env: dict[str, str] | None = None) -> AsyncIterator[Gateway]:
+        async with Gateway.serve(self.folder, env) as gateway:
             await gateway.event("workers_ready", workers=2)
             yield gateway
 
@@ -304,16 +304,21 @@ async def test_no_worker_outlives_a_supervisor_that_was_killed(
     fleet: Fleet, sandbox: Sandbox, client: httpx2.AsyncClient
 ) -> None:
     sandbox.set_default("stall_mid;after_events=3")
-    async with fleet.serve() as gateway, asyncio.TaskGroup() as group:
+    sockets = fleet.folder / "s"
+    sockets.mkdir()
+    async with fleet.serve({"TMPDIR": str(sockets)}) as gateway, asyncio.TaskGroup() as group:
         begun = asyncio.Event()
         stream = group.create_task(ask(client, gateway, chat(stream=True), begun=begun.set))
         await begun.wait()
         processes = list(pids(gateway).values())
+        assert [folder.stat().st_mode & 0o777 for folder in sockets.iterdir()] == [0o700]
+        assert {socket.stat().st_mode & 0o777 for socket in sockets.glob("*/*.sock")} == {0o600}
         gateway.signal(signal.SIGKILL)
         assert await gateway.wait() == -signal.SIGKILL
         await until(lambda: not any(map(alive, processes)))
     assert json.loads(stream.result().events[-1])["error"]["code"] == "server_shutting_down"
     assert await fleet.rows("SELECT count(*) FROM open_intents") == [0]  # they ended in good order
+    assert list(sockets.iterdir()) == []  # the folder of their sockets is gone
 
 
 async def test_where_no_worker_lives_the_admin_listener_says_so(fleet: Fleet, sandbox: Sandbox) -> None:

@@ -97,3 +97,24 @@ async def test_an_error_while_being_cancelled_is_told_and_does_not_stop_the_othe
 
 async def test_cancelling_nothing_is_fine(tasks: TrackedTasks) -> None:
     await tasks.cancel_all()
+
+
+async def test_one_that_goes_on_when_it_is_cancelled_is_cancelled_again(
+    tasks: TrackedTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.runtime.tasks.CANCEL_AGAIN", 0.01)
+    swallowed = 0
+
+    async def deaf() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.get_running_loop().create_future()
+
+    task = tasks.spawn(deaf(), "deaf")
+    await asyncio.sleep(0)
+    await tasks.cancel_all()
+    assert (swallowed, task.cancelled()) == (2, True)
