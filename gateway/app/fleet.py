@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.pricing.calendar import utc_time
 from gateway.exchange.services import Services
+from gateway.shared_state.alone import Alone
 from gateway.stores.base import Store
 from gateway.stores.gateway_records import BEAT_EVERY, GatewayState, SeenGateway
 
@@ -105,7 +106,14 @@ class Fleet:
     async def _look(self) -> None:
         seen = await self._store.gateways.all()
         self._others = [one for one in seen if one.state.id != self._services.gateway_id]
-        self.size = 1 + sum(one.live for one in self._others)
+        before, self.size = self.size, 1 + sum(one.live for one in self._others)
+        if before == 1 < self.size and isinstance(self._services.shared, Alone):
+            self._services.log.warning(
+                "limits_not_shared",
+                gateways=self.size,
+                message="several gateways use this store, and this one counts rpm, tpm, parallel, pauses and breakers "
+                "by itself; add the line 'shared_state: redis://HOST:6379/0' (Redis or Valkey) to each of them",
+            )
 
     async def _take_over(self) -> None:
         services = self._services

@@ -32,7 +32,10 @@ def tell_of_shared_state(log: Log, *, up: bool, problem: str) -> None:
     log.warning(
         "shared_state_down",
         problem=problem,
-        message="each gateway keeps to its share of the limits by itself until it is back; money is not touched",
+        message=(
+            "each gateway keeps to its share of the limits by itself until it is back; money is not touched. Check "
+            "that the server of 'shared_state' runs, its address, database, user and password"
+        ),
     )
 
 

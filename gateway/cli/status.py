@@ -74,7 +74,13 @@ def status_text(status: Mapping[str, Any]) -> str:
     """A running gateway at a glance."""
     from gateway.cli.tables import render
 
-    state = "draining" if status["draining"] else "serving"
+    fleet = status.get("gateways", ())
+    if status["draining"]:
+        state = "draining"
+    elif any(row["self"] and row["sees"].get("store") is False for row in fleet):
+        state = "refusing requests, as its store is gone"
+    else:
+        state = "serving"
     lines = [
         f"piapi-gateway {status['version']}: {state}, {status['in_flight']} in flight, "
         f"{status['ledger_rows_pending']} ledger rows pending, "
@@ -82,7 +88,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         *_traffic(status),
         "",
     ]
-    if len(fleet := status.get("gateways", ())) > 1 or any(not row["self"] for row in fleet):
+    if len(fleet) > 1 or any(not row["self"] for row in fleet):
         lines += [render([_gateway(row) for row in fleet], FLEET), ""]
     endpoints = [{"upstream": one["name"], **row} for one in status["upstreams"] for row in one["endpoints"]]
     keys = [

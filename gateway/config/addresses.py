@@ -140,6 +140,10 @@ def origin(value: object) -> str:
     )
 
 
+ENCODED = "; in a password write / as %2F, ? as %3F, # as %23, @ as %40, : as %3A and % as %25"
+"""For one whose URL does not come apart as it should."""
+
+
 def store(value: object) -> str:
     """``sqlite:///file`` (relative), ``sqlite:////file`` (absolute) or ``postgresql://…``."""
     url = text(value)
@@ -147,7 +151,10 @@ def store(value: object) -> str:
         return url
     if url.startswith(("postgresql://", "postgres://")) and _splits(url):
         return url
-    raise ValueError("expected sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+    hint = ENCODED if url.startswith(("postgresql://", "postgres://")) else ""
+    raise ValueError(
+        f"expected sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://USER:PASSWORD@HOST/DATABASE{hint}"
+    )
 
 
 _SERVERS = ("redis", "rediss", "redis+cluster", "rediss+cluster")
@@ -170,7 +177,7 @@ def shared_state(value: object) -> str:
             return url
     elif found and scheme in _SERVERS and _splits(url) and urlsplit(url).hostname:
         return url
-    raise ValueError("expected memory:// or redis://HOST:6379/0")
+    raise ValueError(f"expected memory:// or redis://HOST:6379/0{ENCODED if found and '@' in rest else ''}")
 
 
 def proxy(value: object) -> Proxy | Literal["env", "none"]:

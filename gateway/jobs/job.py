@@ -153,11 +153,14 @@ class Job:
 
     sent: Callable[[], bool] | None = None
 
-    def become(self, state: JobState) -> None:
-        """Go over into another state, if one may follow on this."""
+    def become(self, state: JobState, *, told: bool = True) -> None:
+        """Go over into another state, if one may follow on this. ``told``: those who wait for it to be ``begun`` may
+        know.
+        """
         if state in AFTER[self.state]:
             self.state = state
-            self.begun.set()
+            if told:
+                self.begun.set()
             if self.over:
                 self.finished.set()
 

@@ -66,32 +66,36 @@ class JobKeeping:
             await asyncio.wait({*self._writing.values()})
 
     async def _write(self, job: Job) -> None:
+        failed = False
         try:
             while job.id in self._changed:
                 self._changed.discard(job.id)
                 if job.forgotten:
                     await self._announce(job)
                     return
-                await self._write_once(job)
+                failed = not await self._write_once(job, told=failed)
         finally:
             self._writing.pop(job.id, None)
 
-    async def _write_once(self, job: Job) -> None:
+    async def _write_once(self, job: Job, *, told: bool) -> bool:
+        """Whether the store took it. ``told``: the log says already that it does not."""
         try:
             result = await self._result(job)
             error = None if job.error is None else error_json(job.error)
             await self._records.keep(job.stored(error), result)
             await self._announce(job)
         except (GatewayError, OSError) as trouble:
-            self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
+            if not told:
+                self._services.log.error("job_not_kept", job=job.id, message=str(trouble))
             if self.insists and not self._services.gate.draining and not is_being_cancelled():
                 await asyncio.sleep(WRITE_AGAIN)
                 self._changed.add(job.id)
-            return
+            return False
         if job.id not in self._changed:
             if job.over and (result is not None or job.error is not None):
                 job.client = None
             self.on_kept(job)
+        return True
 
     async def _announce(self, job: Job) -> None:
         if job.over and not job.announced:

@@ -306,8 +306,9 @@ class Jobs:
 
     async def _admitted(self, job: Job, record: ExchangeRecord) -> None:
         job.exchange, job.expected = record.id, record.expected
-        job.become("running")
+        job.become("running", told=False)
         await self.keeping.now(job)
+        job.begun.set()  # a client that hears of it may ask any gateway for it at once
         await self.on_admitted(job)
 
     def _answered(self, job: Job) -> None:

@@ -176,6 +176,7 @@ class SharedJobs(Jobs):
 
     async def watch_others(self) -> None:
         """Follow the jobs of others, and do what others were asked for of those that run here; for ever."""
+        told = False
         while True:
             idle = not self._followed and not self._index.running
             pause = ORPHANS_EVERY if idle else LOOK_EVERY
@@ -188,10 +189,14 @@ class SharedJobs(Jobs):
             try:
                 await self._look()
             except (GatewayError, StoreError) as trouble:
-                self._services.log.warning("jobs_not_read", message=str(trouble))
+                if not told:  # once for as long as that lasts
+                    self._services.log.warning("jobs_not_read", message=str(trouble))
+                told = True
                 if is_being_cancelled():
                     return
                 await asyncio.sleep(LOOK_EVERY)
+            else:
+                told = False
 
     async def _look(self) -> None:
         if followed := [job for job in self._followed.values() if not job.over]:
@@ -306,11 +311,14 @@ class SharedJobs(Jobs):
 
     async def _until_written(self, write: Callable[[], Awaitable[None]]) -> None:
         """Write it, again and again for as long as the store is gone."""
+        told = False
         while True:
             try:
                 await write()
             except (GatewayError, StoreError) as trouble:
-                self._services.log.error("job_not_kept", message=str(trouble))
+                if not told:
+                    self._services.log.error("job_not_kept", message=str(trouble))
+                told = True
                 if is_being_cancelled():
                     return
                 await asyncio.sleep(WRITE_AGAIN)

@@ -125,6 +125,20 @@ async def test_a_dead_gateway_is_taken_over_by_one_its_books_first(pool: Postgre
         await one.tasks.cancel_all()
 
 
+async def test_several_that_share_no_limits_are_told_of_once(pool: PostgresPool) -> None:
+    first, second = Member(pool, "gw_1"), Member(pool, "gw_2")
+    await first.begin()
+    await asyncio.sleep(0.2)
+    assert "limits_not_shared" not in first.events()
+    await second.begin()
+    await until(lambda: "limits_not_shared" in first.events())
+    await until(lambda: "limits_not_shared" in second.events())
+    await asyncio.sleep(0.3)
+    assert first.events().count("limits_not_shared") == 1
+    for member in (first, second):
+        await member.tasks.cancel_all()
+
+
 async def test_one_that_lives_is_counted_and_described_and_leaves(pool: PostgresPool) -> None:
     one, other = Member(pool, "gw_one"), Member(pool, "gw_other")
     await one.begin()

@@ -30,6 +30,15 @@ async def test_a_running_gateway_at_a_glance(folder: Path, sandbox: Sandbox) -> 
     assert [upstream["name"] for upstream in scripted["upstreams"]] == ["piapi", "backup"]
 
 
+async def test_one_whose_store_is_gone_is_not_said_to_serve(
+    folder: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(folder, settings(sandbox, folder)) as gateway:
+        monkeypatch.setattr(gateway.gateway._store.ledger, "usable", lambda: False)
+        seen = await done("status", *gateway.meet)
+    assert "refusing requests, as its store is gone, 0 in flight" in seen
+
+
 async def test_what_upstreams_list_is_shown_once_they_were_asked(folder: Path, sandbox: Sandbox) -> None:
     sandbox.script("model_list_none", role="api", times=None)
     sandbox.script("model_list_none", role="proxy", times=None)

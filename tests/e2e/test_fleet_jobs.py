@@ -12,6 +12,7 @@ import pytest
 
 from gateway.core.errors import ConfigError
 from gateway.sandbox import Sandbox
+from gateway.stores.job_records import StoredJob, StoredResult
 from tests.engines import PostgresServer
 
 from .fleet_rigs import AGAIN, GENERATIONS, RESPONSES, Member, check_paid_once, fleet, rows, run, start, until
@@ -172,6 +173,22 @@ class TestJobsRoutes:
             assert (await b.ask("DELETE", f"/v1/jobs/{id}")).json()["deleted"] is True
             assert (await a.ask("GET", f"/v1/jobs/{id}")).status == 404
             assert (await a.ask("GET", "/v1/jobs")).json()["data"] == []
+
+    async def test_it_is_told_of_only_once_every_gateway_knows_it(
+        self, sandbox: Sandbox, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with fleet(sandbox, tmp_path, postgres_url, size=2) as (a, b):
+            records = a.gateway._waiting.jobs.keeping._records
+            keep = records.keep
+
+            async def slowly(job: StoredJob, result: StoredResult | None = None) -> None:
+                await asyncio.sleep(0.3)
+                await keep(job, result)
+
+            monkeypatch.setattr(records, "keep", slowly)
+            sandbox.script("stall_head;seconds=1.2", model="gpt-4o-image")
+            id = (await a.send(ORDER, {"prefer": "respond-async"})).json()["id"]
+            assert (await b.ask("GET", f"/v1/jobs/{id}")).status == 200
 
     async def test_one_that_runs_elsewhere_is_forgotten_and_goes_on(
         self, sandbox: Sandbox, tmp_path: Path, postgres_url: str
@@ -433,6 +450,9 @@ async def test_a_job_that_ends_while_the_database_is_gone_is_joined_once_it_is_b
         assert mine.status == 200
         refused = await b.send(ORDER, AGAIN)
         assert refused.status == 503
+        await asyncio.sleep(2.5)  # it is written again each second
+        a.log.flush()
+        assert (tmp_path / "gateway-0.log").read_text().count("job_not_kept") == 1
         await asyncio.to_thread(own_postgres.start)
 
         async def joined() -> bool:

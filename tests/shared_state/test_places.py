@@ -174,6 +174,19 @@ def test_the_name_has_no_secret(url: str, told: str) -> None:
     assert "secret" not in repr(Source(url).name)
 
 
-async def test_what_the_driver_does_not_take_is_refused() -> None:
-    with pytest.raises(OperatorError, match=r"^shared_state: "):
-        await open_shared_state("redis://h/0?socket_timeout=soon", "gw", TrackedTasks(lambda *_: None), lambda *_: None)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h/0?socket_timeout=soon",
+        "redis://:secret@h/0?nonsense=1",
+        "redis://h/0?ssl_ca_certs=/without/tls.pem",
+        "rediss://h/0?ssl_cert_reqs=perhaps",
+        "unix:///run/valkey.sock?nonsense=1",
+        "redis+sentinel://:secret@h:26379/main/0?nonsense=1",
+        "redis+cluster://:secret@h?nonsense=1",
+    ],
+)
+async def test_what_the_driver_does_not_take_is_refused(url: str) -> None:
+    with pytest.raises(OperatorError, match=r"^shared_state: ") as refused:
+        await open_shared_state(url, "gw", TrackedTasks(lambda *_: None), lambda *_: None)
+    assert "secret" not in str(refused.value)

@@ -66,12 +66,23 @@ class Source:
         self._sentinels: list[Redis] = []
         scheme = urlsplit(url).scheme
         self.is_cluster = scheme.endswith("+cluster")
+        try:
+            self._make(scheme)
+        except (TypeError, RedisError) as refused:  # an option behind the '?' that a connection does not have
+            raise ValueError(f"{self.name} has an option that redis-py does not take: {refused}") from None
+
+    def _make(self, scheme: str) -> None:
+        """The clients, which connect later. Raises ValueError, TypeError, RedisError."""
         if self.is_cluster:
+            self._client = _cluster_client(self._url)
             return
-        client = self._by_sentinels(url) if scheme.endswith("+sentinel") else Redis.from_url(url, **_options())
+        client = (
+            self._by_sentinels(self._url) if scheme.endswith("+sentinel") else Redis.from_url(self._url, **_options())
+        )
         self._client = client
         self._pool: ConnectionPool = client.connection_pool
         self._pool.connection_kwargs.update(_OURS)
+        self._pool.make_connection()  # type: ignore[no-untyped-call]  # looks at the options, and connects to nothing
 
     @property
     def database(self) -> str:
@@ -90,11 +101,6 @@ class Source:
 
     async def cluster(self) -> RedisCluster:
         """The cluster's client. Raises TROUBLES."""
-        if self._client is None:
-            url = self._url.replace("+cluster", "", 1)
-            self._client = RedisCluster.from_url(
-                url, socket_connect_timeout=CONNECT_WITHIN, socket_timeout=CONNECT_WITHIN
-            )
         assert isinstance(self._client, RedisCluster)
         await self._client.initialize()
         return self._client
@@ -125,6 +131,13 @@ class Source:
         self._sentinels = sentinel.sentinels
         client: Redis = sentinel.master_for(service, **options)
         return client
+
+
+def _cluster_client(url: str) -> RedisCluster:
+    """It connects when it is first asked. Raises ValueError, TypeError."""
+    return RedisCluster.from_url(
+        url.replace("+cluster", "", 1), socket_connect_timeout=CONNECT_WITHIN, socket_timeout=CONNECT_WITHIN
+    )
 
 
 _OURS = {"decode_responses": False, "socket_timeout": None}

@@ -24,9 +24,31 @@ def migrations() -> dict[int, str]:
 async def migrate(connection: asyncpg.Connection[Any], now_ns: int, name: str) -> bool:
     """Bring the schema up to date, while others wait. Returns whether there was none before.
 
-    Raises StoreError if the store was written by a newer version; the errors of asyncpg.
+    Raises StoreError if the store was written by a newer version, or is not for us alone; the errors of asyncpg.
     """
+    import asyncpg
+
+    try:
+        return await _migrate(connection, now_ns, name)
+    except (asyncpg.DuplicateTableError, asyncpg.DuplicateFunctionError, asyncpg.DuplicateObjectError) as error:
+        raise StoreError(
+            f"{name} holds something else already ({error}). Give the gateway a database of its own."
+        ) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StoreError(
+            f"{name} cannot be set up: {error}. Its user must own the database: "
+            "ALTER DATABASE … OWNER TO … (docs/postgresql.md)."
+        ) from None
+
+
+async def _migrate(connection: asyncpg.Connection[Any], now_ns: int, name: str) -> bool:
     known = migrations()
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(
+            f"{name} has the encoding {encoding}, which cannot hold every name. Make it with: "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(

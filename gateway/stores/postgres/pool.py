@@ -166,4 +166,8 @@ def plain(error: BaseException) -> str:
 
     if isinstance(error, asyncpg.InternalClientError):  # about the driver's own state
         return "the server has closed the connection"
+    if isinstance(error, TimeoutError) and not str(error):
+        return "it does not answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
