@@ -7,6 +7,7 @@ It serves no client: the workers share the main listener's port, and the system 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,9 @@ LOOK_EVERY = 1.0
 
 NOT_STARTED = 1
 """The exit code of the whole where the first worker cannot be started at all."""
+
+LONGEST_FOLDER = 84
+"""Bytes of the name of a folder for sockets: with a socket's own name it must stay below the 104 that macOS allows."""
 
 STRAGGLING = 20.0
 """Seconds beyond its drain time after which a worker that still runs is killed."""
@@ -285,11 +289,17 @@ class Supervisor:
 
 
 def _private_folder() -> Path:
-    """A folder that this user alone may enter. Raises OperatorError."""
+    """A folder that this user alone may enter, with a name short enough for sockets in it. Raises OperatorError."""
     try:
-        return Path(mkdtemp(prefix="piapi-gateway-"))
+        folder = Path(mkdtemp(prefix="piapi-gateway-"))
+        if len(os.fsencode(folder)) > LONGEST_FOLDER:  # as a temporary folder of each user's own may be
+            folder.rmdir()  # the other one's name cannot be guessed, either
+            folder = Path(
+                mkdtemp(prefix="piapi-gateway-", dir="/tmp")
+            )  # made for this user alone, under a name that none can guess
     except OSError as error:
         raise OperatorError(
             f"workers need a folder for their sockets, and none can be made: {error.strerror}; set TMPDIR to one that "
-            "can be written"
+            f"can be written, of at most {LONGEST_FOLDER - 24} bytes"
         ) from None
+    return folder

@@ -124,9 +124,9 @@ class Program:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def wait(self) -> int:
+    async def wait(self, within: float = PATIENCE) -> int:
         """The exit code; a negative one is the signal that killed it."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(within):
             return await self.process.wait()
 
     def events(self, name: str) -> list[dict[str, Any]]:

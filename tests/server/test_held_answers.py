@@ -187,7 +187,6 @@ class TestStreams:
         await writing
         assert stream.read()[0].status_code == 200
 
-    @pytest.mark.usefixtures("soon")
     async def test_an_error_still_has_its_way_if_the_content_was_cancelled_while_it_waited(self, stream: Held) -> None:
         """The request's time is up while its first content waits for the client."""
         stream.connection.flow.pause_writing()

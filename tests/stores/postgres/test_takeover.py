@@ -13,6 +13,7 @@ from gateway.stores.postgres.booking import LATE
 from gateway.stores.postgres.ledger import PostgresLedger
 from gateway.stores.postgres.spills import left_spill, open_spill, remove_spill, spills_in
 from gateway.stores.records import BookedPrice, Correction
+from gateway.stores.spill import Spill
 from tests.stores.makers import nothing_pending, task
 
 from .ledgers import NOW, books, child, intent, known_in, open_books, released, rows, settlement, spilled
@@ -241,15 +242,18 @@ async def test_a_spill_file_that_was_removed_under_its_gateway_is_made_anew(post
 
 
 async def test_gateways_that_start_at_once_leave_one_anothers_new_files_alone(tmp_path: Path) -> None:
-    def start(gateway: str) -> None:
-        for _ in range(30):
-            spill = open_spill(tmp_path / "spill", gateway)
+    def start(first: int) -> list[Spill]:
+        made = []
+        for number in range(first, first + 30):
+            made.append(open_spill(tmp_path / "spill", f"gw_{number}"))
             for path in spills_in(tmp_path / "spill"):
                 with left_spill(path) as found:
                     assert found is None, "each file is locked"
-            remove_spill(spill)
+        return made
 
-    await asyncio.gather(*(asyncio.to_thread(start, f"gw_{number}") for number in range(4)))
+    for made in await asyncio.gather(*(asyncio.to_thread(start, 100 * number) for number in range(4))):
+        for spill in made:
+            remove_spill(spill)
     assert list((tmp_path / "spill").iterdir()) == []
 
 
