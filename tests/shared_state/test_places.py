@@ -29,7 +29,7 @@ async def works(url: str) -> None:
     fleet = Fleet(url)
     try:
         members, heard = [await fleet.join(), await fleet.join()], list[Message]()
-        assert all_up(members, up=True), [member.changes for member in members]
+        await eventually(lambda: all_up(members, up=True))
         members[1].state.listen("cooldowns", heard.append)
         await asyncio.sleep(0.7)
         members[0].state.keep("cooldowns", "a", {"number": 1}, 30.0)

@@ -7,6 +7,7 @@ same, with its intent if it brings that along: the server may have lost it in a 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from gateway.stores.records import Correction, ExchangeRecord
 
 if TYPE_CHECKING:
     from gateway.stores.postgres.pool import Connection
+
+log = logging.getLogger("gateway.stores")
 
 LATE = "settled after another gateway had taken over"
 """The reason of a correction by the gateway that was taken for dead."""
@@ -135,7 +138,23 @@ async def _settle_what_is_not_open(
         settlement.confidence,
     )
     tokens = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
-    return await write_correction(connection, correction, found["intent_ns"], price, tokens)
+    written = await write_correction(connection, correction, found["intent_ns"], price, tokens)
+    if not written:
+        await _tell_of_another(connection, correction)
+    return written
+
+
+async def _tell_of_another(connection: Connection, late: Correction) -> None:
+    """Say so where what is known already is not what the gateway says that was taken for dead: it may have bought, too,
+    and no key is charged for that.
+    """
+    charged, cost = await connection.fetchrow("SELECT charged, upstream_cost FROM corrections WHERE id = $1", late.id)
+    if (charged, cost) != (late.charged, late.upstream_cost):
+        log.error(
+            "%s is corrected already, as charged %d and costing %d nano-dollars; the gateway that was taken for dead "
+            "says %d and %d: compare with the upstream's bill (usage --reconcile)",
+            *(late.id, charged, cost, late.charged, late.upstream_cost),
+        )
 
 
 async def _settle_alone(connection: Connection, settlement: ExchangeRecord, price: int | None, gateway: str) -> bool:

@@ -20,7 +20,7 @@ class Months:
 
     def __init__(self) -> None:
         self._known: set[tuple[int, int]] = set()
-        self._first = self._last = 0  # within these nobody need look
+        self._first = self._last = 0  # within these no look is needed
 
     def missing(self, moments_ns: Iterable[int]) -> list[int]:
         """Moments, one of each month that is not known to be there."""

@@ -61,7 +61,7 @@ async def test_what_a_dead_gateway_left_open_is_unknown_and_held_with_its_newest
 
 
 async def test_a_gateway_that_goes_on_after_all_corrects_what_was_unknown_once(
-    postgres_url: str, tmp_path: Path
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     price = BookedPrice("piapi", "gpt-4o", '{"input":2.5}')
     async with books(postgres_url, tmp_path, "gw_late") as late, books(postgres_url, tmp_path, "gw_live") as live:
@@ -80,6 +80,9 @@ async def test_a_gateway_that_goes_on_after_all_corrects_what_was_unknown_once(
                 "unknown": ("unknown", 0),
                 "corrected": ("settled", 5),
             }
+        told = [one.getMessage() for one in caplog.records if "corrected already" in one.getMessage()]
+        assert told
+        assert all(line.startswith("corrected is corrected already, as charged 5 ") for line in told)
         assert await live.charged_since(0) == {SPENT: 45}
         assert await rows(
             postgres_url,
