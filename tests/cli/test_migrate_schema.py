@@ -42,7 +42,7 @@ async def test_a_newer_schema_is_refused(database: Told) -> None:
 async def test_a_migration_that_fails_changes_nothing_and_is_told_of(database: Told) -> None:
     database("CREATE TABLE intents (id TEXT)")
     said = one_line(await command("migrate"), 1)
-    assert "could not be brought up to date" in said
+    assert "holds something else already" in said
     assert database("SELECT count(*) FROM pg_tables WHERE tablename = 'schema_version'") == "0"
 
 

@@ -55,6 +55,18 @@ async def completed(rig: Rig, id: str) -> dict[str, Any]:
     return last
 
 
+async def kept(rig: Rig, job: str | None) -> None:
+    """Wait until the store has how the job ended, and nothing more will be written of it."""
+    states = "SELECT state FROM jobs WHERE id = ?"
+
+    def ended() -> bool:
+        with closing(sqlite3.connect(rig.folder / "gateway.db")) as store:
+            return store.execute(states, (job,)).fetchone() == ("completed",)
+
+    await eventually(lambda: not rig.gateway.services.gate and ended(), "its end in the store")
+    await rig.gateway._waiting.jobs.written()
+
+
 def change(rig: Rig, statement: str) -> None:
     with closing(sqlite3.connect(rig.folder / "gateway.db")) as store, store:
         store.execute(statement)
@@ -184,8 +196,7 @@ class TestOverARestart:
         first = await send(rig, order(tools=[BY_TASK]))
         await completed(rig, first.json()["id"])
         job = first.header("x-gateway-job")
-        await eventually(lambda: not rig.gateway.services.gate, "its end")
-        await rig.gateway._waiting.jobs.written()
+        await kept(rig, job)
         await rig.gateway._responses.written()
         # as if it had been killed with the second picture under way, and nothing known of that
         with closing(sqlite3.connect(rig.folder / "gateway.db")) as store, store:
@@ -242,8 +253,8 @@ class TestUnknown:
 
     async def left_unknown(self, rig: Rig) -> str:
         first = await send(rig, self.FLUX, path=GENERATIONS)
-        await rig.gateway._waiting.jobs.written()
         job = first.header("x-gateway-job")
+        await kept(rig, job)
         change(rig, f"UPDATE jobs SET state = 'unknown', purchased = 0, headers = NULL, body = NULL WHERE id = '{job}'")
         await rig.restart()
         assert job is not None
