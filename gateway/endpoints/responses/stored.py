@@ -118,7 +118,7 @@ class StoredResponses:
         """The events of a response that has been made in the background, or is so at another gateway; and what brings
         those that are still to come.
         """
-        record = await self._desk.kept.find(key, id)
+        record = await self._latest(key, id)
         events = Pieces()
         for event in events_in(record.events):
             events.add(event)
@@ -136,7 +136,7 @@ class StoredResponses:
         while under_way:
             await asyncio.sleep(LOOK_EVERY)
             try:
-                record = await self._desk.kept.find(key, id)
+                record = await self._latest(key, id)
             except GatewayError:
                 break
             for event in events_in(record.events)[events.next :]:
@@ -176,9 +176,24 @@ class StoredResponses:
         return self._desk.admission.authenticate(request).name, request.params["response_id"]
 
     async def _stored(self, key: str, id: str) -> dict[str, Any]:
-        record = await self._desk.kept.find(key, id)
+        record = await self._latest(key, id)
         response: dict[str, Any] = await self._as_it_ended(record) or orjson.loads(record.answer)
         return response
+
+    async def _latest(self, key: str, id: str) -> StoredResponse:
+        """What the store has of a response, its end included if it has ended by the time that it is judged.
+
+        Its end is in the store before it counts as made no more: so one that is made no more, and had not ended when it
+        was read, is read once more.
+        """
+        record = await self._desk.kept.find(key, id)
+        if orjson.loads(record.answer)["status"] in ENDED or await self._is_made(record):
+            return record
+        return await self._desk.kept.find(key, id)
+
+    async def _is_made(self, record: StoredResponse) -> bool:
+        """Whether it is being made, here by a job that was taken up or elsewhere."""
+        return record.id in self._desk.kept.under_way or await self._is_made_elsewhere(record)
 
     async def _as_it_ended(self, record: StoredResponse) -> dict[str, Any] | None:
         """A response that had not ended when its gateway was stopped, as it is now; None for every other.
@@ -186,9 +201,7 @@ class StoredResponses:
         ``record``: of one that is not being made here.
         """
         response: dict[str, Any] = orjson.loads(record.answer)
-        if response["status"] in ENDED or record.id in self._desk.kept.under_way:
-            return None
-        return None if await self._is_made_elsewhere(record) else broken_off(response)
+        return None if response["status"] in ENDED or await self._is_made(record) else broken_off(response)
 
 
 def _no_events(id: str) -> ClientError:
