@@ -138,7 +138,11 @@ def counting(port: int, kind: type[PostgresMessages] | type[RedisCommands]) -> I
                     await writer.drain()
             writer.close()
 
-        await asyncio.gather(ask(), answer())
+        try:
+            await asyncio.gather(ask(), answer())
+        finally:
+            writer.close()
+            there[1].close()
 
     async def end() -> None:
         server.close()
@@ -146,6 +150,7 @@ def counting(port: int, kind: type[PostgresMessages] | type[RedisCommands]) -> I
         for task in carried:
             task.cancel()
         await asyncio.gather(*carried, return_exceptions=True)
+        await asyncio.sleep(0.05)  # transports close in turns of the loop to come
 
     thread = threading.Thread(target=loop.run_forever, name="counting-proxy", daemon=True)
     thread.start()
