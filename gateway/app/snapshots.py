@@ -23,6 +23,9 @@ from gateway.runtime import today
 from gateway.runtime.ports import Clock
 from gateway.telemetry.log import Log
 
+LINKS_LAST = 86_400.0
+"""Seconds an upstream's link to a picture is good for, at least: PiAPI keeps what it made for a day."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshots:
@@ -77,6 +80,7 @@ class Snapshots:
             responses_keep_max=config.responses.keep_max,
             jobs_keep=config.jobs.keep,
             jobs_join=config.jobs.join,
+            links_last=min(config.jobs.keep, config.images.keep) <= LINKS_LAST,
             learns=config.routing.learn,
             prefer=config.routing.prefer,
         )

@@ -103,6 +103,7 @@ class ChatOrders:
             include_usage=request.include_usage,
             shows_images=asks_for_images(request.body),
             tells_cost=operation.chat.tells_cost,
+            links_last=self._admission.services.snapshot.links_last,
         )
         orders, model = self._admission.services.snapshot.image_orders, route.named
         try:

@@ -146,6 +146,7 @@ class ImagesEndpoint:
             format=request.format or ("b64_json" if relayed else "url"),
             explicit=request.format is not None,
             tells_cost=services.snapshot.cost_in_answers,
+            links_last=services.snapshot.links_last,
         )
         return services.snapshot.image_orders.operation(self._path, request, route.targets, presenter)
 

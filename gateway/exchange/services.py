@@ -52,6 +52,7 @@ class Snapshot:
     ``keeps_responses``: whether answers of the Responses API are kept, for ``responses_keep`` seconds and in
     ``responses_keep_max`` bytes.
     ``jobs_keep``: seconds that paid work is kept after its end; ``jobs_join``: that an equal re-send joins it.
+    ``links_last``: upstreams' links to pictures are good for as long as that, or for as long as a picture is kept here.
     ``learns``: whether it is learned how long orders take. ``prefer``: what targets are put in order by, where their
     model does not say it.
     """
@@ -82,6 +83,7 @@ class Snapshot:
     responses_keep_max: int = 1 << 30
     jobs_keep: float = 3600.0
     jobs_join: float = 600.0
+    links_last: bool = True
     learns: bool = True
     prefer: Prefer = "order"
 

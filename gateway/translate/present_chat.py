@@ -26,6 +26,7 @@ class ChatPresenter:
     ``id``, ``created``, ``model``: as every chunk has them. ``created`` is Unix seconds.
     ``include_usage``: the client asked for a usage chunk.
     ``tells_cost``: the usage is to say what the key is charged.
+    ``links_last``: upstreams' links are good for as long as the answer is kept.
     ``shows_images``: the client reads images beside the content as well (``message.images``, as OpenRouter has them).
     """
 
@@ -39,9 +40,11 @@ class ChatPresenter:
         include_usage: bool,
         shows_images: bool = False,
         tells_cost: bool = False,
+        links_last: bool = True,
     ) -> None:
         self.stream = stream
         self.tells_cost = tells_cost
+        self._links_last = links_last
         self.notes: tuple[str, ...] = ()
         self._named: dict[str, Any] = {"id": id, "created": created, "model": model}
         self._include_usage = include_usage
@@ -57,6 +60,7 @@ class ChatPresenter:
             "include_usage": self._include_usage,
             "shows_images": self._shows_images,
             "tells_cost": self.tells_cost,
+            "links_last": self._links_last,
         }
 
     def progress(self, text: str) -> Emitting:
@@ -74,7 +78,7 @@ class ChatPresenter:
         trouble: ResultUnavailable | None = None
         for image in made:
             try:
-                shown = yield from linked(image)
+                shown = yield from linked(image, lasting=not self._links_last)
             except ResultUnavailable as error:
                 trouble = error
                 continue

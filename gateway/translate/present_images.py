@@ -62,16 +62,25 @@ class ImagesPresenter:
     ``explicit``: whether the client itself chose ``format``, so that it applies to a stream as well.
     ``tells_cost``: the usage is to say what the key is charged; in a stream that of the first image which an upstream's
     answer brings, for all of that answer.
+    ``links_last``: upstreams' links are good for as long as the answer is kept.
 
     Its only state are its notes, and how many bytes the request may still use: of images fetched, and of those a whole
     answer gathers. A fetch under way may exceed ``MOST_IMAGE_BYTES`` by itself, since its size is not known before.
     """
 
     def __init__(
-        self, request: ImagesRequest, *, created: int, format: ImageFormat, explicit: bool, tells_cost: bool = False
+        self,
+        request: ImagesRequest,
+        *,
+        created: int,
+        format: ImageFormat,
+        explicit: bool,
+        tells_cost: bool = False,
+        links_last: bool = True,
     ) -> None:
         self.stream = request.stream
         self.tells_cost = tells_cost
+        self._links_last = links_last
         self._created = created
         self.notes: list[str] = []
         self._format: ImageFormat = format if explicit or not request.stream else "b64_json"
@@ -89,6 +98,7 @@ class ImagesPresenter:
             "format": format,
             "explicit": format == self._format or not self.stream,
             "tells_cost": self.tells_cost,
+            "links_last": self._links_last,
         }
 
     def progress(self, text: str) -> Emitting:
@@ -114,7 +124,7 @@ class ImagesPresenter:
         for place, image in enumerate(made):
             try:
                 if self._format == "url":
-                    brought = yield from linked(image, drawing=self._drawing)
+                    brought = yield from linked(image, drawing=self._drawing, lasting=not self._links_last)
                     if brought.url is None:
                         self._note(NOT_LINKED)
                 else:

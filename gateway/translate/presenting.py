@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Keep, Result
+from gateway.translate.commands import Command, Fetch, Keep, Result
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.base64_text import decoded_base64
 from gateway.wire.image_bytes import image_type
@@ -95,12 +96,19 @@ def checked(image: MadeImage, *, drawing: bool = False) -> MadeImage:
     return replace(image, b64=None)
 
 
-def linked(image: MadeImage, *, drawing: bool = False) -> Generator[Command, Result, MadeImage]:
+def linked(image: MadeImage, *, drawing: bool = False, lasting: bool = False) -> Generator[Command, Result, MadeImage]:
     """The image under a link: its own, or one it is kept under; as it is if it cannot be kept, since its bytes are at
     hand. Raises ResultUnavailable if its base64 cannot be read, or is no image's.
+
+    ``lasting``: its own link will not last as long as the answer, so the image is fetched and kept, if that can be done.
     """
     image = checked(image, drawing=drawing)
     url: Result = image.url
+    if url is not None and lasting:
+        with suppress(ResultUnavailable):
+            data = yield Fetch(image.url or "")
+            assert isinstance(data, bytes)
+            url = yield Keep(data)
     if url is None:
         try:
             data = decoded_base64(image.b64 or "")

@@ -127,6 +127,22 @@ class TestALinkOfOurOwn:
         assert link_in(answer).startswith(f"{rig.sandbox.urls['api']}/files/")
         assert not folder(rig).exists()
 
+    @pytest.mark.parametrize(
+        ("jobs", "images", "ours"), [("2d", "7d", True), ("2d", "24h", False), ("24h", "7d", False)]
+    )
+    async def test_stands_for_one_that_would_not_last_as_long_as_the_answer(
+        self, gateway: StartGateway, jobs: str, images: str, ours: bool
+    ) -> None:
+        rig = await gateway(f"jobs: {{keep: {jobs}}}\nimages: {{keep: {images}}}")
+
+        answer = await order(rig, model="flux-dev")
+        again = await order(rig, model="flux-dev", headers={"x-stainless-retry-count": "1"})
+
+        assert again.body == answer.body
+        assert link_in(answer).startswith(f"{rig.gateway.main_url}/images/") is ours
+        assert (await fetched(link_in(answer))).status == 200
+        assert sum(row.charged for row in await rig.rows(2)) == rig.sandbox.billed
+
     async def test_is_another_one_for_every_image(self, gateway: StartGateway) -> None:
         rig = await gateway(BY_THE_BACKUP)
 

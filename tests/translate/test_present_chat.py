@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Emit, Keep
+from gateway.translate.commands import Command, Emit, Fetch, Keep
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.answer_cost import AnswerCost
 
@@ -74,6 +74,17 @@ def test_a_whole_answer_is_a_completion_of_markdown_images() -> None:
             "prompt_tokens_details": {"cached_tokens": 2},
         },
     }
+
+
+def test_a_link_that_dies_before_the_answer_is_changed_for_one_of_ours() -> None:
+    telling = ChatPresenter(
+        id="chatcmpl-1", created=1, model="flux-dev", stream=False, include_usage=False, links_last=False
+    )
+    said, images = tell(telling.deliver([MadeImage(URL)], FACTS, 1), BLACK, KEPT_URL)
+    assert said == [Fetch(URL), Keep(BLACK)]
+    body = telling.conclude(images, FACTS, USAGE)
+    assert body is not None
+    assert json.loads(body)["choices"][0]["message"]["content"] == f"![image]({KEPT_URL})"
 
 
 def test_usage_that_nobody_knows_is_zero() -> None:

@@ -104,6 +104,18 @@ class TestWholeAnswers:
             "data": [{"url": URL, "revised_prompt": "A black cat"}],
         }
 
+    def test_a_link_that_dies_before_the_answer_is_changed_for_one_of_ours(self) -> None:
+        telling = ImagesPresenter(order(), created=CREATED, format="url", explicit=False, links_last=False)
+        said, images = tell(telling.deliver([MadeImage(URL, None, "A cat")], NO_FACTS, 1), BLACK, KEPT_URL)
+        assert said == [Fetch(URL), Keep(BLACK)]
+        assert whole(telling, images)["data"] == [{"url": KEPT_URL, "revised_prompt": "A cat"}]
+
+    @pytest.mark.parametrize("answers", [(ResultUnavailable("gone"),), (BLACK, ResultUnavailable("no room"))])
+    def test_it_stays_where_it_cannot_be_fetched_or_kept(self, answers: tuple[bytes | Exception, ...]) -> None:
+        telling = ImagesPresenter(order(), created=CREATED, format="url", explicit=False, links_last=False)
+        _, images = tell(telling.deliver([MadeImage(URL)], NO_FACTS, 1), *answers)
+        assert whole(telling, images)["data"] == [{"url": URL}]
+
     def test_bytes_are_kept_where_a_link_is_wanted(self) -> None:
         telling = presenter()
         said, images = tell(telling.deliver([MadeImage(None, as_base64(BLACK), "A cat")], NO_FACTS, 2), KEPT_URL)
