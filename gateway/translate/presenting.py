@@ -100,7 +100,7 @@ def linked(image: MadeImage, *, drawing: bool = False, lasting: bool = False) ->
     """The image under a link: its own, or one it is kept under; as it is if it cannot be kept, since its bytes are at
     hand. Raises ResultUnavailable if its base64 cannot be read, or is no image's.
 
-    ``lasting``: its own link will not last as long as the answer, so the image is fetched and kept, if that can be done.
+    ``lasting``: its own link will not last as long as the answer, so the image is fetched and kept if that is possible.
     """
     image = checked(image, drawing=drawing)
     url: Result = image.url

@@ -21,6 +21,7 @@ from gateway.upstream.answer_reader import AnswerReader, BadAnswer
 from gateway.upstream.connection_owner import ConnectionOwner
 from gateway.upstream.upload import UPLOAD_SLICE, Upload
 from gateway.wire.answer_head import Head
+from gateway.wire.turns import FEW_BYTES
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
@@ -217,6 +218,16 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         self.received += len(data)
+        if (
+            self._taker is not None
+            and len(data) <= FEW_BYTES
+            and not self._unfed
+            and self._failure is None
+            and not self._answer.body.size
+            and (chunk := self._answer.whole_chunk(data))
+        ):
+            self._hand_on(chunk)
+            return
         if self._unfed:
             self._unfed += data
             return
@@ -336,25 +347,41 @@ class UpstreamConnection(asyncio.Protocol):
                 self._taker = None
         return self._taker is not None
 
+    def _hand_on(self, chunk: bytes) -> None:
+        """Give the taker what came, behind which nothing else waits."""
+        assert self._taker is not None
+        try:
+            if self._taker(chunk):
+                return
+        except Exception as mistake:  # noqa: BLE001  # raised where it can be dealt with, not into the transport
+            self._end_wait(mistake)
+            return
+        self._taker = None
+        self._end_wait()
+
     def _wake(self) -> None:
         if self._lingering is not None:
             self._linger()
             return
-        waiter = self._waiter
-        if waiter is None:
+        if self._waiter is None:
             return
         if self._taker is not None and self._failure is None:
             try:
                 if self._push():
                     return
-            except Exception as mistake:  # noqa: BLE001  # raised where it can be dealt with, not into the transport
-                self._waiter = None
-                if not waiter.done():
-                    waiter.set_exception(mistake)
+            except Exception as mistake:  # noqa: BLE001  # as above
+                self._end_wait(mistake)
                 return
-        self._waiter = None
-        if not waiter.done():
+        self._end_wait()
+
+    def _end_wait(self, mistake: Exception | None = None) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        if mistake is None:
             waiter.set_result(None)
+        else:
+            waiter.set_exception(mistake)
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self.usable and self._transport is not None:
