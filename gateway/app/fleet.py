@@ -15,10 +15,13 @@ from gateway.core.pricing.calendar import utc_time
 from gateway.exchange.services import Services
 from gateway.shared_state.alone import Alone
 from gateway.stores.base import Store
-from gateway.stores.gateway_records import BEAT_EVERY, GatewayState, SeenGateway
+from gateway.stores.gateway_records import BEAT_EVERY, LEASE, GatewayState, SeenGateway
 
 LEAVE_WITHIN = 5.0
 """Seconds for the last rows to be committed."""
+
+CLOCKS_DIFFER = 1.0
+"""Seconds by which this machine's clock may run slower than the store's within a lease."""
 
 DESCRIBE_WITHIN = 1.0
 """Seconds that a store which hangs may delay what is told of the fleet."""
@@ -42,12 +45,21 @@ class Fleet:
         self._main_url = self._admin_url = ""
         self._asking: asyncio.Task[None] | None = None
         self._others: Sequence[SeenGateway] = ()
+        self._beat_at: tuple[float, int] | None = None  # by the clock that never jumps, and by the one that never stops
         self.size = 1
 
     @property
     def others(self) -> Sequence[SeenGateway]:
         """The entries of other gateways when the store was last asked, dead ones included."""
         return self._others
+
+    def surely_alive(self) -> bool:
+        """Whether no other gateway can have taken this one for dead: its last beat is younger than its lease."""
+        if self._beat_at is None:
+            return False
+        clock, (began, began_ns) = self._services.clock, self._beat_at
+        age = max(clock.monotonic() - began, (clock.wall_ns() - began_ns) / 1e9)  # a machine that slept notices by one
+        return age < LEASE - CLOCKS_DIFFER
 
     async def join(self) -> None:
         """Be known before anything is served: what is left open can be taken over from now on. Raises StoreError."""
@@ -100,7 +112,10 @@ class Fleet:
             await self._look()
 
     async def _beat(self) -> None:
+        clock = self._services.clock
+        began = clock.monotonic(), clock.wall_ns()
         await self._store.gateways.beat(self._state())
+        self._beat_at = began
         await self._look()
 
     async def _look(self) -> None:

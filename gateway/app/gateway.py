@@ -108,6 +108,7 @@ class Gateway:
         self._waiting = self._paid_work.waiting
         self._learned = KeptDurations(services, store.durations)
         self.fleet = Fleet(services, store, (self._paid_work.taken_over,))
+        self._paid_work.lives(self.fleet.surely_alive)
         self._folder = SharedFolder(config, store, services.gateway_id)
         services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life

@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from gateway.config import Config
@@ -49,6 +50,11 @@ class PaidWork:
         self.configure(config)
         self._telling = JobTelling(self._jobs, self.deliveries, services.clock)
         self.waiting = Waiting(services, self._jobs, self._telling)
+
+    def lives(self, surely_alive: Callable[[], bool]) -> None:
+        """Have what is bought here depend on whether no other gateway can have taken it over."""
+        if self._shared is not None:
+            self._shared.surely_alive = surely_alive
 
     def configure(self, config: Config) -> None:
         """From now on the webhooks of this configuration are told."""

@@ -54,8 +54,8 @@ class Exchange:
     """
 
     __slots__ = (
-        *("_admission", "_asked", "_bounds", "_job", "_operation", "_parts", "_read_on_timer", "_responded"),
-        *("_stop", "_subrequests", "account", "client", "deadline", "fetching", "key", "route", "sdk_retry"),
+        *("_admission", "_asked", "_bounds", "_operation", "_parts", "_read_on_timer", "_responded"),
+        *("_stop", "_subrequests", "account", "client", "deadline", "fetching", "job", "key", "route", "sdk_retry"),
         *("routings", "services", "snapshot"),
     )
 
@@ -90,7 +90,7 @@ class Exchange:
         self._parts: Sequence[OperationPart] = ()
         self._bounds: CostBounds  # from ``_reserve`` on
         self._responded = False
-        self._job = job
+        self.job = job
         if job is not None:
             self.account.record.job = job.id
 
@@ -131,8 +131,8 @@ class Exchange:
                     self.account.settle(STATUS_CLIENT_GONE)
                     return False
             await self._reserve()
-            if self._job is not None:
-                await self._job.admitted(self.account.record)
+            if self.job is not None:
+                await self.job.admitted(self.account.record)
         except GatewayError as error:
             self.account.settle(error.status, error)
             await self.client.error(error, self._headers())
@@ -236,7 +236,7 @@ class Exchange:
             answer = await off_loop(operation.conclude, served, self.account.charge)
         else:
             answer = operation.conclude(served, self.account.charge)
-        left = client.gone if self._job is None else self._job.gone
+        left = client.gone if self.job is None else self.job.gone
         cost = self.account.settle(STATUS_CLIENT_GONE if left else 200)
         if self._responded:
             return
@@ -249,7 +249,7 @@ class Exchange:
         """Tell the client of the error, unless it has been answered."""
         reservation = self.account.reservation
         error = self.services.budgets.final_error(error, reservation, self.key, self.route.named, self._bounds.why)
-        left = self._job is not None and self._job.gone
+        left = self.job is not None and self.job.gone
         cost = self.account.settle(STATUS_CLIENT_GONE if left else error.status, error)
         if self._responded:
             return

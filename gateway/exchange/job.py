@@ -21,3 +21,7 @@ class ExchangeJob(Protocol):
     async def admitted(self, record: ExchangeRecord) -> None:
         """Return once it is written down that this exchange is about to be bought. Raises GatewayError."""
         ...
+
+    async def held(self) -> bool:
+        """Whether it is surely this gateway's: else another may have taken it over, and nothing more is bought."""
+        ...

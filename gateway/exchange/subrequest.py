@@ -30,6 +30,7 @@ from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.arrangement import learn_of
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.client import Client
+from gateway.exchange.job import ExchangeJob
 from gateway.exchange.operation import OperationPart as OperationPart
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.timers import Waits
@@ -57,6 +58,7 @@ class ExchangeContext(Protocol):
     """What the subrequests of one exchange share: the exchange.
 
     ``deadline``: the time of the client's loop.
+    ``job``: the one whose work it is; None for a client's own connection.
     ``fetching``: what fetches of images for this answer may still take; None before the first.
     ``routings``: what is known of each of its parts; empty where nothing is learned.
     """
@@ -69,6 +71,7 @@ class ExchangeContext(Protocol):
     account: Account
     deadline: float
     sdk_retry: bool
+    job: ExchangeJob | None
     fetching: FetchAllowance | None
     routings: Sequence[LearnedRouting]
 
@@ -88,6 +91,7 @@ class ExchangeContext(Protocol):
 
 
 _DENIED = Outcome("budget_denied", Phase.UNSENT)
+_TAKEN_OVER = Outcome("taken_over", Phase.UNSENT)
 
 
 class Subrequest:
@@ -177,6 +181,9 @@ class Subrequest:
             if around.services.budgets.shared is not None and not await around.affords(self._number, step.target):
                 failover_plan.report(step, _DENIED, self._loop.time())
                 continue
+            if around.job is not None and not await around.job.held():
+                failover_plan.report(step, _TAKEN_OVER, self._loop.time())
+                continue
             attempt, outcome = self._begin(step), OUR_MISTAKE
             try:
                 in_turn = step.target.operation in ASYNCHRONOUS
@@ -261,6 +268,8 @@ class Subrequest:
         try:
             if self._exchange.client.gone:
                 raise ClientGone
+            if self._exchange.job is not None and not await self._exchange.job.held():
+                return _TAKEN_OVER
             self._waits.deadline = self._loop.time() + upstream.tasks.deadline
             return await attempt.run()
         finally:

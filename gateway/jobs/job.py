@@ -21,6 +21,7 @@ from gateway.jobs.job_errors import error_from, outcome_unknown
 from gateway.stores.job_records import StoredJob
 
 Admitted = Callable[["Job", ExchangeRecord], Awaitable[None]]
+Confirm = Callable[["Job"], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class Job:
     client: JobClient | None = None
     running: asyncio.Task[None] | None = None
     write: Admitted | None = None
+    confirm: Confirm | None = None
     waiters: set[Waiter] = field(default_factory=set)
     owner_left: bool = False
     delivered: bool = False
@@ -168,6 +170,10 @@ class Job:
         """Return once the job is in the store. Raises errors.ledger_unavailable()."""
         if self.write is not None:
             await self.write(self, record)
+
+    async def held(self) -> bool:
+        """Whether it is surely still this gateway's. ``confirm`` asks that where others might take it over."""
+        return self.confirm is None or await self.confirm(self)
 
     def enter(self, waiter: Waiter) -> None:
         """A connection waits for it."""

@@ -40,7 +40,9 @@ _NS = 1_000_000_000
 
 
 class SharedJobs(Jobs):
-    """``records``: those of all gateways. ``leases``: who does what one does for all."""
+    """``records``: those of all gateways. ``leases``: who does what one does for all. ``surely_alive``: says whether no
+    other gateway can have taken this one for dead.
+    """
 
     def __init__(self, services: Services, records: SharedJobRecords, files: AnswerFiles, leases: Leases) -> None:
         super().__init__(services, records, files, insists=True)
@@ -51,6 +53,7 @@ class SharedJobs(Jobs):
         self._news = asyncio.Event()
         self._looked_for_orphans = 0.0
         self.keeping.on_kept, self.keeping.admit = self._kept, records.admit
+        self.surely_alive: Callable[[], bool] = lambda: False
         services.shared.listen("jobs", self._heard)
 
     # What clients ask
@@ -71,9 +74,19 @@ class SharedJobs(Jobs):
                 return await self._here(known), True
         else:
             await self._shared.begin(job.stored(None))
+        job.confirm = self._confirmed
         self._index.add(job)
         self._news.set()
         return job, False
+
+    async def _confirmed(self, job: Job) -> bool:
+        """Whether it is still this gateway's, which may have stood still for longer than its lease."""
+        if self.surely_alive():
+            return True
+        try:
+            return await self._shared.admit(job.stored(None))
+        except (GatewayError, StoreError):
+            return False
 
     async def find(self, key: str, id: str) -> Job | None:
         job = self._index.get(id)

@@ -195,3 +195,21 @@ async def test_what_fails_is_tried_again_and_the_lease_is_kept_meanwhile(pool: P
     assert one.events().count("take_over_failed") == 1
     assert one.failed == []
     await one.tasks.cancel_all()
+
+
+async def test_it_is_surely_alive_for_less_than_its_lease_after_a_beat(
+    pool: PostgresPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = Member(pool, "gw_1")
+    assert not member.fleet.surely_alive()
+    await member.fleet.join()
+    assert member.fleet.surely_alive()
+    clock = member.fleet._services.clock
+    monotonic, wall_ns = clock.monotonic(), clock.wall_ns()
+    later = SimpleNamespace(monotonic=lambda: monotonic + fleets.LEASE, wall_ns=lambda: wall_ns)
+    monkeypatch.setattr(member.fleet._services, "clock", later)
+    assert not member.fleet.surely_alive()
+    slept = SimpleNamespace(monotonic=lambda: monotonic, wall_ns=lambda: wall_ns + 20 * 10**9)
+    monkeypatch.setattr(member.fleet._services, "clock", slept)
+    assert not member.fleet.surely_alive()
+    await member.tasks.cancel_all()

@@ -324,6 +324,30 @@ def stands_still(member: Member, monkeypatch: pytest.MonkeyPatch) -> asyncio.Eve
     return goes_on
 
 
+def stands_still_between(member: Member, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Between its first attempt and the next it does nothing until the event is set; nor does it beat."""
+    goes_on, asked = asyncio.Event(), 0
+    jobs = member.gateway._paid_work._shared
+    assert jobs is not None
+    admit, beat = jobs._shared.admit, member.gateway._store.gateways.beat
+
+    async def late(job: StoredJob) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            await goes_on.wait()
+        return await admit(job)
+
+    async def silent(state: Any) -> None:
+        await goes_on.wait()
+        await beat(state)
+
+    monkeypatch.setattr(jobs, "surely_alive", lambda: False)
+    monkeypatch.setattr(jobs._shared, "admit", late)
+    monkeypatch.setattr(member.gateway._store.gateways, "beat", silent)
+    return goes_on
+
+
 class TestAGatewayThatStoodStill:
     async def test_does_not_buy_what_became_anothers_before_it_was_reserved(
         self, sandbox: Sandbox, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
@@ -344,6 +368,24 @@ class TestAGatewayThatStoodStill:
             again = await a.send(ORDER, mark)
             assert (again.status, again.body) == (200, bought.body)
             await check_paid_once(postgres_url, sandbox)
+
+    async def test_tries_nothing_further_for_what_became_anothers(
+        self, sandbox: Sandbox, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with fleet(sandbox, tmp_path, postgres_url, size=2) as (a, b):
+            sandbox.script("status;code=500;role=api", model="gpt-4o-image")
+            goes_on = stands_still_between(a, monkeypatch)
+            first = begun(a.send(ORDER))
+            await sandbox.until(lambda: len(sandbox.requests) == 1 and not sandbox.in_flight)
+            await seen_long_ago(postgres_url, a)
+            told = await b.send(ORDER, AGAIN)
+            assert (told.status, told.json()["error"]["code"]) == (504, "upstream_outcome_unknown")
+            goes_on.set()
+            late = await first
+            assert (late.status, late.header("x-should-retry")) == (504, "false")
+            assert late.json()["error"]["code"] == "upstream_outcome_unknown"
+            assert sandbox.bill == []
+            assert len(sandbox.requests) == 1
 
 
 class TestResponses:

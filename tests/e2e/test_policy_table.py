@@ -36,6 +36,7 @@ PLAYED_ELSEWHERE = {
     "client_gone_stream": "test_clients_leaving.py",
     "client_stalled": "test_slow_clients.py",
     "drain_cut": "test_own_endings.py",
+    "taken_over": "test_fleet_jobs.py",
     "deadline": "test_own_endings.py",
     "internal_error": "test_own_endings.py",
 }

@@ -26,7 +26,7 @@ from tests.exchange.scripted import (
     play,
 )
 from tests.exchange.stage import CHAT, CHAT_ELSEWHERE, HOST, LOST, REFUSED, Mistake, Stage, paid
-from tests.exchange.walk import Walk
+from tests.exchange.walk import HeldFor, Walk
 
 
 class TestWhereItGoes:
@@ -56,6 +56,17 @@ class TestWhereItGoes:
             walk.part.supports = frozenset({"chat"})
             assert await walk.runs() is None
             assert walk.stage.asked == ["api.openai.com"]
+
+        play(story)
+
+    def test_nowhere_once_its_job_may_be_another_gateways(self) -> None:
+        async def story() -> None:
+            walk = Walk(Stage(REFUSED, answered(), targets=[paid()]), emitting, job=HeldFor(1))
+            error = await walk.runs()
+            assert error is not None
+            assert (error.status, error.code, error.should_retry) == (504, "upstream_outcome_unknown", False)
+            assert walk.stage.asked == ["api.piapi.ai"]
+            assert walk.outcomes == [("connect_refused", Phase.UNSENT)]
 
         play(story)
 

@@ -13,7 +13,7 @@ from gateway.exchange.subrequest import SHORTEST_REST, ClientGone
 from gateway.translate.commands import Conversing, Record, Respond, Sleep
 from tests.exchange.scripted import NEVER, OK, SEND, Script, Talk, answered, emitting, in_turn, now, play
 from tests.exchange.stage import CHAT_ELSEWHERE, Stage, paid
-from tests.exchange.walk import Walk
+from tests.exchange.walk import HeldFor, Walk
 
 
 def task(*after: Any, ends: Outcome = OK) -> Script:
@@ -61,6 +61,21 @@ class TestATask:
             error = await second.runs()
             assert error is not None
             assert (now(), second.outcomes) == (50, [("deadline", Phase.UNSENT)])
+            await first
+
+        play(story)
+
+    def test_is_not_bought_if_another_gateway_may_have_taken_it_over_while_it_waited(self) -> None:
+        async def story() -> None:
+            stage = Stage(answered(), targets=[TASK])
+            stage.task_limit = 1
+            first = Walk(stage, task(Sleep(40))).start()
+            await asyncio.sleep(1)
+            second = Walk(stage, task(), job=HeldFor(1))
+            error = await second.runs()
+            assert error is not None
+            assert error.code == "upstream_outcome_unknown"
+            assert (len(stage.asked), now(), second.outcomes) == (1, 40, [("taken_over", Phase.UNSENT)])
             await first
 
         play(story)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.routing.learned_routing import LearnedRouting
 from gateway.core.types import Phase, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
+from gateway.exchange.job import ExchangeJob
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import Subrequest
 from gateway.upstream.result_fetch import FetchAllowance
@@ -32,6 +34,7 @@ class Around:
     deadline: float
     allowed: Callable[[int, Target], bool]
     sdk_retry: bool = False
+    job: ExchangeJob | None = None
     fetching: FetchAllowance | None = None
     routings: Sequence[LearnedRouting] = ()
     responded: list[tuple[int, bytes]] = field(default_factory=list)
@@ -41,6 +44,21 @@ class Around:
 
     async def respond(self, status: int, body: bytes) -> None:
         self.responded.append((status, body))
+
+
+class HeldFor:
+    """A job that is this gateway's for so many questions, and then another's."""
+
+    id, gone = "job_1", False
+
+    def __init__(self, questions: int) -> None:
+        self._left = questions
+
+    async def admitted(self, record: ExchangeRecord) -> None: ...
+
+    async def held(self) -> bool:
+        self._left -= 1
+        return self._left >= 0
 
 
 class Walk:
@@ -54,6 +72,7 @@ class Walk:
         stream: bool = True,
         deadline: float = NEVER,
         may_cost: Callable[[int, Target], bool] = lambda number, target: True,
+        job: ExchangeJob | None = None,
     ) -> None:
         self.stage = stage
         self.part = Part(script, bound=0)
@@ -71,6 +90,7 @@ class Walk:
             self.account,
             deadline,
             allowed=may_cost,
+            job=job,
             responded=self.responded,
         )
         self.subrequest = Subrequest(around, self.part)

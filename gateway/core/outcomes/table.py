@@ -188,6 +188,7 @@ RULES: Mapping[str, Rule] = {
     "tls_error": _SENT_NOTHING,
     "connect_timeout": _SENT_NOTHING,
     "budget_denied": Rule(Phase.UNSENT, Verdict.NEXT_TARGET, Scope.NOTHING, _SPENT, False, "none"),
+    "taken_over": Rule(Phase.UNSENT, Verdict.STOP, Scope.NOTHING, _DOUBTFUL, False, "none"),
     "pool_timeout": Rule(Phase.UNSENT, Verdict.STOP, Scope.NOTHING, _OVERLOADED, False, "none"),
     "reused_conn_reset": Rule(Phase.UNKNOWN, Verdict.FRESH_CONNECTION, Scope.NOTHING, _FAILED, booked="none"),
     "connection_reset": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED),

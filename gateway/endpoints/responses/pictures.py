@@ -178,6 +178,9 @@ class _JobOfPicture:
     async def admitted(self, record: ExchangeRecord) -> None:
         await self._note(record.id)
 
+    async def held(self) -> bool:
+        return await self._job.held()
+
 
 class Pictures:
     """``make``, ``change``: the handlers of the picture routes. ``write``: has the store know a job as it is."""

@@ -35,6 +35,7 @@ ROWS = [
     ("tls_error", E, E, Scope.ENDPOINT, 502, "upstream_unreachable"),
     ("connect_timeout", E, E, Scope.ENDPOINT, 502, "upstream_unreachable"),
     ("budget_denied", V, V, Scope.NOTHING, 429, "insufficient_quota"),
+    ("taken_over", X, X, Scope.NOTHING, 504, "upstream_outcome_unknown"),
     ("pool_timeout", X, X, Scope.NOTHING, 503, "gateway_overloaded"),
     ("reused_conn_reset", FRESH, None, Scope.NOTHING, 502, "upstream_error"),
     ("connection_reset", E, None, Scope.ENDPOINT, 502, "upstream_error"),
