@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from gateway.core.billing_terms import Terms
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.task_order import TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
@@ -64,6 +65,11 @@ class ImagesToAsync(ConversationState):
     def delivered(self) -> int:
         """Images that were handed over."""
         return min(len(self.made_images), self.images)
+
+    @property
+    def terms(self) -> Terms:
+        """What drew an SVG is another model, whose tokens are told beside the usage."""
+        return Terms(unpriced=bool(self.facts.others.get("svg_usage")))
 
     def estimate(self) -> Usage:
         """What the picture takes at most, for a bill that the upstream does not tell."""
@@ -122,6 +128,7 @@ class ImagesToAsync(ConversationState):
             quality=stated.quality or self.facts.quality,
             background=stated.background,
             output_format=stated.output_format,
+            others=state.others,
         )
         self.size, self.quality = self.facts.size, self.facts.quality
         self.stated_cost = stated_cost(state.points, self._points_per_usd, self._context.target, 1)

@@ -211,7 +211,7 @@ class ImagesPresenter:
         return {name: value for name, value in item.items() if value is not None}
 
     def _completed(self, image: MadeImage, facts: ImageFacts, usage: Mapping[str, Any]) -> bytes:
-        fields: dict[str, Any] = {"b64_json": image.b64, "usage": usage}
+        fields: dict[str, Any] = {**facts.others, "b64_json": image.b64, "usage": usage}
         if image.url is not None:
             fields["url"] = image.url
         if image.revised_prompt is not None:

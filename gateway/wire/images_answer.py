@@ -50,6 +50,9 @@ _OWN_FIELDS = frozenset(
 )
 """Fields of an answer that the client's answer has from elsewhere, or should not have."""
 
+_OF_EVENTS = frozenset({"id", "object", "item_id", "output_index", "sequence_number"})
+"""Fields that name an event or its place, and say nothing of the image."""
+
 
 _SPLIT = ("image_tokens", "text_tokens")
 
@@ -115,13 +118,17 @@ def facts_in(document: dict[str, Any]) -> ImageFacts:
 
 
 def others_in(document: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an Images API's answer that nothing here knows; those with images in them are left out."""
-    if not isinstance(document.get("data"), list):
+    """The fields of an Images API's answer, or of the event that brings an image, that nothing here knows; those with
+    images in them are left out.
+    """
+    kind = event_kind(document, None)
+    if kind not in ("whole", "completed"):
         return {}
+    known = _OWN_FIELDS if kind == "whole" else _OWN_FIELDS | _OF_EVENTS
     return {
         name: value
         for name, value in document.items()
-        if name not in _OWN_FIELDS and value is not None and not pictures_of_answer({"output": value, name: value})
+        if name not in known and value is not None and not pictures_of_answer({"output": value, name: value})
     }
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, Literal
 
 from gateway.core.images.types import MOST_READ, MadeImage
 from gateway.core.upstream_errors.upstream_error import words_of
 from gateway.wire.base64_text import standard_base64
+from gateway.wire.images_answer import others_in
 from gateway.wire.picture_address import base64_text
 from gateway.wire.picture_parts import each_once, pictures_of_answer
 
@@ -63,6 +64,7 @@ class TaskState:
     ``error``: at most 2,000 characters, the upstream's own message, not sanitised; only of a task that failed or is
         done without an image.
     ``told``: the output of a task that is done, as an Images API tells it: it may name usage, size and quality.
+    ``others``: what that output has beside these and its images, where it is an Images API's (``svg_usage``, …).
     ``asked``, ``task_type``: the task's input and type, where the answer repeats them.
     """
 
@@ -72,6 +74,7 @@ class TaskState:
     points: int | None = None
     error: str | None = None
     told: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    others: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     task_type: str = field(default="", compare=False)
 
@@ -99,6 +102,7 @@ def parse_task(document: object, results: Sequence[str] = ()) -> TaskState:
         points=_points(data),
         error=_error(data) if status == "failed" or (status == "done" and not images) else None,
         told=_told(data) if status == "done" else {},
+        others=others_in(_object(data.get("output"))) if status == "done" else {},
         asked=_object(data.get("input")),
         task_type=task_type if isinstance(task_type := data.get("task_type"), str) else "",
     )
@@ -214,7 +218,9 @@ def _image_of_item(item: object) -> MadeImage | None:
     if not isinstance(item, dict):
         return _image(item, None)
     link = next((item[name] for name in ("url", "image_url") if item.get(name)), None)
-    return _image(link, next((item[name] for name in _B64_IN if item.get(name)), None))
+    made = _image(link, next((item[name] for name in _B64_IN if item.get(name)), None))
+    words = item.get("revised_prompt")
+    return replace(made, revised_prompt=words) if made is not None and isinstance(words, str) and words else made
 
 
 def _image(link: object, b64: object) -> MadeImage | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import sqlite3
 from typing import Any
 
@@ -15,6 +16,7 @@ from gateway.sandbox.wire.requests import RecordedRequest
 from .conftest import StartGateway
 from .harness import PIAPI_KEY, PROMPT, Rig, eventually
 from .image_orders import GENERATIONS, MASK, OTHER_SOURCE, SOURCE, bought, delivered, opened
+from .plain_servers import PlainServer
 from .raw_orders import order as raw_order
 from .test_task_webhooks import SECRET, with_webhooks
 
@@ -140,6 +142,22 @@ class TestWhatIsNotTold:
         await order(rig)
         row = await rig.row()
         assert (row.charged, row.confidence) == (4_000_000, "measured")
+
+
+async def test_a_drawing_made_by_another_model_is_told_and_not_called_measured(gateway: StartGateway) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 100, "total_tokens": 110}
+    picture = {"b64_json": base64.b64encode(SOURCE).decode(), "revised_prompt": "A lighthouse."}
+    output = {"data": [picture], "usage": usage, "svg_usage": {"total_tokens": 9}}
+    body = json.dumps({"task_id": "t-1", "status": "completed", "output": output}).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with PlainServer(head + body) as upstream:
+        rig = await gateway(f"upstreams: {{piapi: {{endpoints: [{{url: '{upstream.url}'}}]}}}}")
+        answer = await order(rig, response_format="b64_json")
+    assert answer.data is not None
+    assert answer.data[0].revised_prompt == "A lighthouse."
+    assert answer.to_dict()["svg_usage"] == {"total_tokens": 9}
+    row = await rig.row()
+    assert (row.charged, row.confidence) == (10 * 3_750 + 100 * 22_500, "estimated")
 
 
 class TestQualities:

@@ -240,6 +240,12 @@ class TestStreams:
         )
         assert event.usage.model_dump() == STATED
 
+    def test_what_an_answer_has_beside_its_image_goes_with_the_event(self) -> None:
+        facts = ImageFacts(others={"svg_usage": {"total_tokens": 3}})
+        said, _ = tell(presenter(stream=True).deliver([MadeImage(b64=as_base64(BLACK))], facts, 1))
+        [event] = events(said)
+        assert (event["svg_usage"], event["type"]) == ({"total_tokens": 3}, "image_generation.completed")
+
     def test_words_the_sdk_does_not_know_are_not_told(self) -> None:
         facts = ImageFacts("auto", "standard", "auto", "gif")
         said, _ = tell(presenter(stream=True).deliver([MadeImage(None, as_base64(BLACK))], facts, 2))

@@ -272,7 +272,9 @@ def test_fields_that_nothing_here_knows_are_kept_for_the_client():
     document = {"created": 1, "data": [picture], "svg_usage": {"total": 3}, "id": "x", "usage": {}, "error": None}
     assert others_in(document) == {"svg_usage": {"total": 3}, "id": "x"}
     assert others_in({**document, "result": {"images": ["https://img.example/a.png"]}}).keys() == {"svg_usage", "id"}
-    assert others_in({"type": "image_generation.completed", **picture, "id": "x"}) == {}
+    event = {"type": "image_edit.completed", **picture, "svg_usage": {"total": 3}, "id": "x", "sequence_number": 4}
+    assert others_in(event) == {"svg_usage": {"total": 3}}
+    assert others_in({**event, "type": "image_edit.partial_image"}) == {}
 
 
 def test_figures_that_nothing_here_knows_stay_in_the_usage():

@@ -228,6 +228,28 @@ class TestImages:
         assert images(output) == [(None, PIXEL)]
 
 
+class TestAnswersOfAnImagesApi:
+    """The asynchronous picture routes tell the picture in an Images API's words, newer ones among them."""
+
+    OUTPUT: ClassVar[dict[str, Any]] = {
+        "data": [{"b64_json": PIXEL, "revised_prompt": "A bear."}],
+        "size": "1024x1024",
+        "svg_usage": {"total_tokens": 3},
+        "newer": [1],
+    }
+
+    @pytest.mark.parametrize("document", [answer(output=OUTPUT), {"task_id": "t", "status": "done", "output": OUTPUT}])
+    def test_no_field_of_theirs_is_lost(self, document: dict[str, Any]) -> None:
+        state = parse_task(document)
+        assert state.images == (MadeImage(b64=PIXEL, revised_prompt="A bear."),)
+        assert state.told == {"size": "1024x1024"}
+        assert state.others == {"svg_usage": {"total_tokens": 3}, "newer": [1]}
+
+    @pytest.mark.parametrize("output", [{"image_url": A, "newer": 1}, {"images": [A], "prompt": "x"}, [A], A])
+    def test_a_tasks_own_fields_are_none_of_them(self, output: Any) -> None:
+        assert parse_task(answer(output=output)).others == {}
+
+
 class TestPoints:
     @pytest.mark.parametrize(("said", "points"), [(0, 0), (20000, 20000), (200000.0, 200000), (10**9, 10**9)])
     def test_what_can_be_true(self, said, points):
