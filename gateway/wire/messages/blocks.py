@@ -6,7 +6,7 @@ earlier has no place in a chat and is left out; the client is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.core.errors import invalid_request, not_made_here, shorten
@@ -15,6 +15,16 @@ from gateway.wire.writable import dump_json
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _IN_A_MESSAGE_OF_THE_TOOL = "See what follows."
+
+_OF_A_MESSAGE = frozenset({"role", "content"})
+_OF_A_BLOCK = frozenset(
+    {
+        *("type", "text", "cache_control", "citations", "source", "title", "context", "content"),
+        *("id", "name", "input", "caller", "tool_use_id", "is_error", "thinking", "signature", "data"),
+    }
+)
+_OF_A_SOURCE = frozenset({"type", "media_type", "data", "url", "file_id", "content"})
+"""Fields that are carried over, noted by themselves, or mean nothing outside of the answer they come from."""
 
 Part = dict[str, Any]
 
@@ -45,6 +55,7 @@ class _Reader:
             raise missing(f"{where}.role")
         if content is None:
             raise missing(f"{where}.content")
+        self._note("messages", message, _OF_A_MESSAGE)
         if role == "user":
             self._of_user(content, f"{where}.content")
         elif role == "assistant":
@@ -150,8 +161,21 @@ class _Reader:
             an_object(block, f"{where}[{place}]")
             if block.get("cache_control") is not None:
                 self._ignored.add("cache_control")
+            self._note(str(block.get("type")), block, _OF_A_BLOCK)
+            if isinstance(source := block.get("source"), dict):
+                self._note(f"{block.get('type')} source", source, _OF_A_SOURCE)
             blocks.append((block, f"{where}[{place}]"))
         return blocks
+
+    def _note(self, what: str, fields: Mapping[str, Any], known: frozenset[str]) -> None:
+        """Name the fields that are newer than this file, which no chat has a place for."""
+        if not fields.keys() <= known:
+            self._ignored.update(unknown_in(what, fields, known))
+
+
+def unknown_in(what: str, fields: Mapping[str, Any], known: Iterable[str]) -> list[str]:
+    """The names, after ``what`` they are fields of, of those that are not known and not null."""
+    return [f"{what} {name}" for name, value in fields.items() if name not in known and value is not None]
 
 
 def _text_part(block: Mapping[str, Any], where: str) -> list[Part]:

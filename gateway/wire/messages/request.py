@@ -24,7 +24,7 @@ from gateway.wire.field_checks import (
     missing,
     wrong_value,
 )
-from gateway.wire.messages.blocks import chat_messages
+from gateway.wire.messages.blocks import chat_messages, unknown_in
 from gateway.wire.messages.tools import chat_choice, chat_tools
 
 MESSAGES_PATH = "/v1/messages"
@@ -75,6 +75,7 @@ _TIERS = {"auto": "auto", "standard_only": "default"}
 _CANNOT_REASON = re.compile(r"(?:openai/)?(?:chatgpt-4o|gpt-4o|gpt-4\.[15]|gpt-4(?:-|$)|gpt-3\.5)")
 """The names, in small letters, of OpenAI's models that refuse an effort."""
 
+_THINKING = ("enabled", "adaptive", "disabled")
 _EFFORTS = ((4096, "low"), (16384, "medium"))
 """Budgets of thinking, in tokens, and the effort of a model that is not given budgets, up to there."""
 
@@ -116,13 +117,13 @@ def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesReq
     if body.get("tools"):
         chat["tools"] = chat_tools(body["tools"], ignored)
     if body.get("tool_choice") is not None:
-        choice = chat_choice(body["tool_choice"])
+        choice = chat_choice(body["tool_choice"], ignored)
         if chat.get("tools"):
             chat |= choice
     if (tier := body.get("service_tier")) is not None:
         chat["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
     _think(chat, body, ignored)
-    _shape(chat, body)
+    _shape(chat, body, ignored)
     return MessagesRequest(
         body["model"],
         bool(body.get("stream")),
@@ -153,6 +154,10 @@ def _refuse_impossible(body: Mapping[str, Any]) -> None:
                 param=name,
                 code="unsupported_parameter",
             )
+    if body.get("n") not in (None, 1):
+        raise invalid_request(
+            "Unsupported parameter: 'n'. A message is one answer.", param="n", code="unsupported_parameter"
+        )
 
 
 def _is_claude(model: str) -> bool:
@@ -180,12 +185,17 @@ def _think(chat: dict[str, Any], body: Mapping[str, Any], ignored: set[str]) -> 
         ignored.add("output_config.effort")
     elif effort is not None:
         chat["reasoning_effort"] = effort
+    ignored.update(unknown_in("output_config", body.get("output_config") or {}, ("effort", "format")))
     if thinking is None:
         return
     if thinking.get("type") is None:
         raise missing("thinking.type")
     if _is_claude(body["model"]):
         chat["thinking"] = thinking
+        return
+    ignored.update(unknown_in("thinking", thinking, ("type", "budget_tokens")))
+    if thinking["type"] not in _THINKING:
+        ignored.add("thinking")
     elif thinking["type"] == "enabled" and effort is None:
         budget = thinking.get("budget_tokens")
         if type(budget) is not int:
@@ -197,7 +207,7 @@ def _think(chat: dict[str, Any], body: Mapping[str, Any], ignored: set[str]) -> 
         chat["reasoning_effort"] = next((name for most, name in _EFFORTS if budget <= most), "high")
 
 
-def _shape(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
+def _shape(chat: dict[str, Any], body: Mapping[str, Any], ignored: set[str]) -> None:
     """The form of the answer: a schema."""
     where = "output_config.format" if (body.get("output_config") or {}).get("format") is not None else "output_format"
     form = (body.get("output_config") or {}).get("format") or body.get("output_format")
@@ -208,5 +218,6 @@ def _shape(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
         raise wrong_value(f"{where}.type", "it must be json_schema")
     if form.get("schema") is None:
         raise missing(f"{where}.schema")
+    ignored.update(unknown_in(where, form, ("type", "schema")))
     schema = {"name": "answer", "schema": form["schema"], "strict": True}
     chat["response_format"] = {"type": "json_schema", "json_schema": schema}

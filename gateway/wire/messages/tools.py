@@ -12,8 +12,10 @@ from typing import Any
 
 from gateway.core.errors import invalid_request, shorten
 from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_value
+from gateway.wire.messages.blocks import unknown_in
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_OF_A_CHOICE = ("type", "name", "disable_parallel_tool_use")
 _OF_A_TOOL = ("type", "name", "description", "input_schema", "strict", "cache_control")
 
 
@@ -26,8 +28,8 @@ def chat_tools(tools: Any, ignored: set[str]) -> list[dict[str, Any]]:
     return [_chat_tool(tool, f"tools[{place}]", ignored) for place, tool in enumerate(tools)]
 
 
-def chat_choice(choice: Any) -> dict[str, Any]:
-    """``tool_choice`` as the fields by which a chat chooses."""
+def chat_choice(choice: Any, ignored: set[str]) -> dict[str, Any]:
+    """``tool_choice`` as the fields by which a chat chooses. ``ignored``: as above."""
     an_object(choice, "tool_choice")
     kind = choice.get("type")
     if kind is None:
@@ -42,6 +44,7 @@ def chat_choice(choice: Any) -> dict[str, Any]:
         raise wrong_value("tool_choice.type", "it must be one of auto, any, tool, none")
     if choice.get("disable_parallel_tool_use") is True:
         fields["parallel_tool_calls"] = False
+    ignored.update(unknown_in("tool_choice", choice, _OF_A_CHOICE))
     return fields
 
 
@@ -59,7 +62,7 @@ def _chat_tool(tool: Any, where: str, ignored: set[str]) -> dict[str, Any]:
     function["parameters"] = schema
     if tool.get("strict") is not None:
         function["strict"] = tool["strict"]
-    ignored.update(f"tools {name}" for name in tool if name not in _OF_A_TOOL and tool[name] is not None)
+    ignored.update(unknown_in("tools", tool, _OF_A_TOOL))
     if tool.get("cache_control") is not None:
         ignored.add("cache_control")
     return {"type": "function", "function": function}

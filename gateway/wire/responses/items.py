@@ -66,6 +66,8 @@ class Messages:
         if take is None:
             raise not_a_chats(kind, f"{where}.type")
         take(self, item, where)
+        if kind in _WITH_STATUS and not item.keys() <= _OF_ITEMS:
+            self.ignored |= {f"input {name}" for name in item.keys() - _OF_ITEMS if item[name] is not None}
 
     def result(self) -> list[dict[str, Any]]:
         """All messages."""
@@ -246,6 +248,14 @@ def _kept_content(content: Any, role: Any) -> Any:
 
 
 _WITH_STATUS = frozenset({"message", "function_call", "function_call_output", "custom_tool_call_output"})
+
+_OF_ITEMS = frozenset(
+    {
+        *("type", "id", "status", "role", "content", "phase", "call_id", "name", "namespace", "arguments", "output"),
+        *("caller", "created_by"),
+    }
+)
+"""Fields of such items that are carried over, or mean nothing outside of the answer they come from."""
 _PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc"}
 
 

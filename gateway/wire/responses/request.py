@@ -6,7 +6,7 @@ a chat cannot carry over is refused by name, and what has no effect is noted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,8 @@ _NOT_PASSED = frozenset(
 )
 """Every other field is a chat's as well, or not known here."""
 
+_OF_TEXT = frozenset({"format", "verbosity"})
+_OF_STREAMS = frozenset({"include_obfuscation", "include_usage"})
 _OF_REASONING = frozenset({"effort", "summary", "generate_summary", "context", "mode"})
 
 
@@ -210,6 +212,7 @@ def _as_chat(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         ignored.append("truncation")
     if (body.get("stream_options") or {}).get("include_obfuscation"):
         ignored.append("stream_options.include_obfuscation")
+    ignored += [f"stream_options.{name}" for name in body.get("stream_options") or {} if name not in _OF_STREAMS]
     return chat, ignored
 
 
@@ -238,6 +241,7 @@ def _shape(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
     text = body.get("text") or {}
     if (verbosity := text.get("verbosity")) is not None:
         chat["verbosity"] = verbosity
+    _refuse_newer("text", text, _OF_TEXT)
     form = text.get("format")
     if form is None:
         return
@@ -251,7 +255,7 @@ def _shape(chat: dict[str, Any], body: Mapping[str, Any]) -> None:
                 raise missing(f"text.format.{name}")
         schema = {name: value for name, value in form.items() if name != "type" and value is not None}
         chat["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif kind != "text":
+    elif kind != "text" or form.keys() != {"type"}:
         chat["response_format"] = {**form}
 
 
@@ -260,9 +264,13 @@ def _reason(chat: dict[str, Any], body: Mapping[str, Any], ignored: list[str]) -
     if (effort := reasoning.get("effort")) is not None:
         chat["reasoning_effort"] = effort
     ignored += [f"reasoning.{name}" for name in ("context", "mode") if reasoning.get(name) is not None]
-    for name in reasoning:
-        if name not in _OF_REASONING and reasoning[name] is not None:
-            raise _unsupported(f"reasoning.{name}", "A chat has no such wish.")
+    _refuse_newer("reasoning", reasoning, _OF_REASONING)
+
+
+def _refuse_newer(where: str, wishes: Mapping[str, Any], known: Set[str]) -> None:
+    for name, value in wishes.items():
+        if name not in known and value is not None:
+            raise _unsupported(f"{where}.{name}", "A chat has no such wish.")
 
 
 def _include(chat: dict[str, Any], body: Mapping[str, Any], ignored: list[str]) -> None:

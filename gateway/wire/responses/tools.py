@@ -34,6 +34,7 @@ _OPENAIS = frozenset(
 )
 """Tools that OpenAI carries out, or describes, itself."""
 
+_OF_A_CHOICE = ("type", "name", "namespace")
 _OF_A_FUNCTION = ("name", "description", "parameters", "strict")
 _OF_RESPONSES = ("defer_loading", "allowed_callers", "async", "output_schema")
 """Fields of a tool that a chat does not have, and can do without."""
@@ -127,18 +128,6 @@ def spaced_name(namespace: str, name: str) -> str:
     return f"{joined[: _LONGEST_NAME - 9]}_{mark}"
 
 
-def _add_namespace(found: ChatTools, space: Mapping[str, Any], where: str, model: str) -> None:
-    namespace = _name(space, where)
-    an_array(space.get("tools"), f"{where}.tools")
-    for place, tool in enumerate(space["tools"]):
-        within = f"{where}.tools[{place}]"
-        an_object(tool, within)
-        name = _name(tool, within)
-        chats = spaced_name(namespace, name)
-        found.spaced[chats] = SpacedName(namespace, name)
-        found.tools.append(_chat_tool({**tool, "name": chats}, within, model, found.ignored))
-
-
 def chat_choice(choice: Any, tools: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
     """``tool_choice`` as a chat has it, and the tools that are left to choose from. ``tools``: as a chat names them.
 
@@ -151,7 +140,10 @@ def chat_choice(choice: Any, tools: list[dict[str, Any]]) -> tuple[Any, list[dic
     if kind == TOOL_OF_PICTURES:
         return {"type": "function", "function": {"name": TOOL_OF_PICTURES}}, tools
     if kind in _OWN:
-        return {"type": kind, kind: {"name": _name(choice, "tool_choice")}}, tools
+        namespace, name = choice.get("namespace"), _name(choice, "tool_choice")
+        chosen = spaced_name(namespace, name) if isinstance(namespace, str) and namespace else name
+        newer = {each: value for each, value in choice.items() if each not in _OF_A_CHOICE and value is not None}
+        return {"type": kind, kind: {"name": chosen}, **newer}, tools
     if kind == "allowed_tools":
         return _allowed(choice, tools)
     raise _not_a_chats("tool_choice.type", kind)

@@ -132,6 +132,8 @@ class TestFields:
             ),
             ({"tool_choice": {"type": "web_search"}}, (400, "unsupported_tool", "tool_choice.type")),
             ({"tool_choice": {"type": "function"}}, (400, "missing_required_parameter", "tool_choice.name")),
+            ({"text": {"newer": 1}}, (400, "unsupported_parameter", "text.newer")),
+            ({"reasoning": {"newer": 1}}, (400, "unsupported_parameter", "reasoning.newer")),
         ],
         ids=str,
     )
@@ -141,6 +143,9 @@ class TestFields:
     def test_words_newer_than_this_gateway_are_the_upstreams_to_judge(self) -> None:
         tool = {"type": "function", "name": "f", "parameters": {}}
         assert chat(tools=[tool], tool_choice="when_sure")["tool_choice"] == "when_sure"
+        assert "response_format" not in chat(text={"format": {"type": "text"}})
+        newer = {"type": "text", "newer": 1}
+        assert chat(text={"format": newer})["response_format"] == newer
         allowed = {"type": "allowed_tools", "mode": "when_sure", "tools": [{"type": "function", "name": "f"}]}
         assert chat(tools=[tool], tool_choice=allowed)["tool_choice"] == "when_sure"
         odd = {"type": "message", "role": "user", "content": "x", "status": ["odd"]}
@@ -158,6 +163,17 @@ class TestFields:
             *("context_management", "max_tool_calls", "include reasoning.encrypted_content", "truncation"),
             "stream_options.include_obfuscation",
         ]
+        assert ignored(stream_options={"newer": 1}) == ["stream_options.newer"]
+
+    def test_fields_of_items_that_a_chat_has_no_place_for_are_named(self) -> None:
+        call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+        output = {"type": "function_call_output", "call_id": "c", "output": "x"}
+        assert ignored(input=[{**call, "newer": 1}, {**output, "newest": 2, "absent": None}]) == [
+            *("input newer", "input newest"),
+        ]
+        answered = {"type": "message", "id": "msg_1", "status": "completed", "phase": "final_answer"}
+        told = {**answered, "role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}
+        assert ignored(input=[{**call, "id": "fc_1", "status": "completed"}, output, told]) == []
 
     def test_the_answer_repeats_what_was_asked(self) -> None:
         request = read_request(
@@ -207,6 +223,13 @@ class TestTools:
         assert chat(tools=tools, tool_choice="required")["tool_choice"] == "required"
         named = chat(tools=tools, tool_choice={"type": "function", "name": "g"})["tool_choice"]
         assert named == {"type": "function", "function": {"name": "g"}}
+        spaced = [{"type": "namespace", "name": "crm", "tools": tools}]
+        choice = {"type": "function", "name": "g", "namespace": "crm", "newer": 1}
+        assert chat(tools=spaced, tool_choice=choice)["tool_choice"] == {
+            **named,
+            "function": {"name": "crm__g"},
+            "newer": 1,
+        }
         allowed = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
         document = chat(tools=tools, tool_choice=allowed)
         assert (document["tool_choice"], [tool["function"]["name"] for tool in document["tools"]]) == (
