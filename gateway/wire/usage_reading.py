@@ -60,6 +60,11 @@ def read_usage(usage: object) -> Usage | None:
     """
     if type(usage) is not dict:
         return None
+    found = _read(usage)
+    return found if found is not None or not usage else _read(_in_whole_numbers(usage))
+
+
+def _read(usage: dict[str, Any]) -> Usage | None:
     if not _GOOGLES.isdisjoint(usage):
         return _read_googles(usage)
     pair, raw = _pair(usage, "prompt_tokens", "completion_tokens"), False
@@ -79,6 +84,26 @@ def read_usage(usage: object) -> Usage | None:
             prompt += beside
     completion, confidence = _with_unseen(usage, prompt, completion, made.reasoning)
     return _usage(prompt, completion, sent, made, calls_in(usage), confidence)
+
+
+def _in_whole_numbers(usage: dict[str, Any]) -> dict[str, Any]:
+    """A usage whose figures are whole numbers written as fractions (``100.0``), or that leaves out what the total has
+    beyond the input.
+    """
+    whole = {
+        name: {inner: _whole(one) for inner, one in value.items()} if type(value) is dict else _whole(value)
+        for name, value in usage.items()
+    }
+    total = tokens_in(whole, "total_tokens") if _CACHED_BESIDE.isdisjoint(whole) else None
+    for sent, made in (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")):
+        tokens = tokens_in(whole, sent)
+        if whole.get(made) is None and tokens is not None and total is not None and total > tokens:
+            whole[made] = total - tokens
+    return whole
+
+
+def _whole(value: object) -> object:
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

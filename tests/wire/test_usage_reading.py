@@ -111,7 +111,7 @@ from gateway.wire.usage_reading import calls_in, read_usage, tier_in, usage_for_
         ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": True}, Usage(10, 0, 1)),
         ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 20}, Usage(10, 0, 10, confidence="estimated")),
         ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": "none"}, Usage(10, 0, 1)),
-        ({"prompt_tokens": 10.0, "completion_tokens": 1}, None),
+        ({"prompt_tokens": 10.5, "completion_tokens": 1}, None),
         ({"prompt_tokens": 10}, None),
         ([], None),
         ("", None),
@@ -167,6 +167,34 @@ def test_what_has_openais_words_reaches_the_client_as_it_came() -> None:
     assert usage_for_clients(stated, Usage(5, 0, 2)) is stated
     lacking = {"prompt_tokens": 5, "completion_tokens": 2}
     assert usage_for_clients(lacking, Usage(5, 0, 2)) == {**lacking, "total_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    ("stated", "usage"),
+    [
+        ({"prompt_tokens": 100.0, "completion_tokens": 10.0, "total_tokens": 110.0}, Usage(100, 0, 10)),
+        (
+            {"input_tokens": 100.0, "output_tokens": 10, "input_tokens_details": {"cached_tokens": 60.0}},
+            Usage(100, 60, 10),
+        ),
+        ({"promptTokenCount": 100.0, "candidatesTokenCount": 10.0}, Usage(100, 0, 10)),
+        ({"prompt_tokens": 100, "total_tokens": 110}, Usage(100, 0, 10)),
+        ({"prompt_tokens": 100, "completion_tokens": None, "total_tokens": 110.0}, Usage(100, 0, 10)),
+        ({"prompt_tokens": 100, "completion_tokens": None, "total_tokens": 100}, None),  # of a stream's beginning
+        ({"prompt_tokens": 100, "completion_tokens": "10", "total_tokens": 110}, None),
+        ({"prompt_tokens": 100, "total_tokens": 90}, None),
+        ({"input_tokens": 10, "cache_read_input_tokens": 90, "total_tokens": 110}, None),
+        ({"prompt_tokens": 100.5, "completion_tokens": 10}, None),
+        ({"prompt_tokens": 1e300, "completion_tokens": 10}, None),
+        ({"prompt_tokens": float("inf"), "completion_tokens": float("nan")}, None),
+        ({"total_tokens": 110}, None),
+    ],
+)
+def test_figures_that_can_only_mean_one_thing_are_read(stated: dict[str, Any], usage: Usage | None) -> None:
+    assert read_usage(stated) == usage
+    if usage is not None:
+        told = usage_for_clients(stated, usage)
+        assert (told["prompt_tokens"], told["completion_tokens"], told["total_tokens"]) == (100, 10, 110)
 
 
 COUNTS = st.integers(-5, 1000) | st.none() | st.booleans() | st.text(max_size=2) | st.floats()
