@@ -183,6 +183,23 @@ def test_a_key_that_could_not_be_printed_is_known_to_be_there(tmp_path: Path, ou
     assert (listed.returncode, "was made" in listed.stderr) == (1 if output == "disk" else 0, False)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_with_the_key_is_no_error(tmp_path: Path, unbuffered: str) -> None:
+    """As in ``KEY=$(piapi-gateway keys create alice | head -1)``: ``head`` leaves as soon as it has its line."""
+    environment = ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered}
+    command = (PROGRAM, "keys", "create", "alice")
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as creating:
+        assert creating.stdout is not None
+        assert creating.stderr is not None
+        assert os.read(creating.stdout.fileno(), 3) == b"gw-"
+        creating.stdout.close()
+        complaint = creating.stderr.read().decode()
+    assert creating.returncode == 0, complaint
+    assert "could not be printed" not in complaint
+
+
 @pytest.mark.parametrize("arguments", [["keys", "list"], ["usage"], ["serve"]])
 def test_a_working_directory_that_is_gone_is_called_so(tmp_path: Path, arguments: list[str]) -> None:
     folder = tmp_path / "gone"
