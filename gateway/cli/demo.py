@@ -39,9 +39,9 @@ def add_demo_parser(commands: Any) -> None:
 def demo_command(options: argparse.Namespace) -> int:
     """Serve until stopped."""
     survive_user_signals()
-    from gateway.cli.process import run
+    from gateway.cli.process import run_server
 
-    return run(run_demo(options.config, os.environ))
+    return run_server(run_demo(options.config, os.environ))
 
 
 async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:

@@ -6,12 +6,13 @@ A running gateway is asked through its admin API, and obeys at once. Without one
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.command import KEYS, CommandResult, as_json, complete, report
+from gateway.cli.command import KEYS, CommandResult, as_json, complete, report, say_no_more
+from gateway.cli.output import tell
 from gateway.core.defaults import ROTATION_GRACE
+from gateway.core.errors import OperatorError
 
 if TYPE_CHECKING:
     from gateway.cli.admin_client import AdminClient, RemoteKeys
@@ -89,8 +90,21 @@ def add_keys_parser(commands: Any) -> None:
 
 
 def keys_command(options: argparse.Namespace) -> int:
-    """Do what the action asks, and print the result."""
-    return report("keys", _keys, options, KEYS)
+    """Do what the action asks, and print the result.
+
+    Raises OperatorError if a key was made that could not be printed: who called must know that it is there.
+    """
+    options.issued = False
+    try:
+        return report("keys", _keys, options, KEYS)
+    except OSError as error:  # a full disk, a reader that has left
+        if not options.issued:
+            raise
+        say_no_more()
+        raise OperatorError(
+            f"The key of '{options.name}' was made, but could not be printed: {error.strerror}. It is shown only once; "
+            f"make another with: piapi-gateway keys rotate {options.name}"
+        ) from None
 
 
 def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
@@ -115,13 +129,14 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
     notes: list[str] = []
     answer = gateway_first(config, asked, here, notes)
     if isinstance(answer, dict):
+        options.issued = "key" in answer
         notes += answer.get("warnings", ())
     return CommandResult(as_json(answer) if options.json else options.text(answer), notes=notes)
 
 
 def _say_made(store: str) -> None:
     """At once, however the rest ends: a store in the wrong place would otherwise be found much later."""
-    print(f"keys: made a new store: {store}", file=sys.stderr)
+    tell(f"keys: made a new store: {store}")
 
 
 async def _list(keys: KeyListing | RemoteKeys, options: argparse.Namespace) -> list[KeyFacts]:

@@ -66,10 +66,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OperatorError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             say_no_more()  # what could not be written would be tried again, and complained about, at the very end
-        tell(f"piapi-gateway: {error}")
+        tell(f"piapi-gateway: {_reason(error) if isinstance(error, OSError) else error}")
         return FAILED
     except KeyboardInterrupt:
         return FAILED
+
+
+def _reason(error: OSError) -> str:
+    """What the system refused, without its number."""
+    if isinstance(error, FileNotFoundError) and error.filename is None and _is_nowhere():
+        return "the working directory is gone; change into one that is there"
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
+
+
+def _is_nowhere() -> bool:
+    """Whether this process's working directory was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def build_parser() -> argparse.ArgumentParser:

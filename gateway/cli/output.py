@@ -6,8 +6,11 @@ import sys
 
 
 def say(text: object, *, end: str = "\n") -> None:
-    """Print what a command was asked for."""
-    print(shown(str(text)), end=end, flush=True)
+    """Print what a command was asked for.
+
+    In one piece, also where Python buffers nothing: ``keys create NAME | head -1`` has its line, and leaves.
+    """
+    print(shown(str(text)) + end, end="", flush=True)
 
 
 def tell(text: object) -> None:

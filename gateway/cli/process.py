@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from gateway.app.gateway import Gateway
 from gateway.cli.command import print_if_possible
-from gateway.runtime.signals import STOPPING, on_signal
+from gateway.runtime.signals import STOPPING, ignore_signals, on_signal
 from gateway.runtime.tasks import TrackedTasks
 from gateway.telemetry.log import Log
 
@@ -36,6 +36,14 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         return asyncio.run(main)
     return uvloop.run(main)
+
+
+def run_server(main: Coroutine[Any, Any, T]) -> T:
+    """The same for what serves until a signal: another one that comes when it is over changes its exit code no more."""
+    try:
+        return run(main)
+    finally:
+        ignore_signals(STOPPING)  # the loop gave them back to the system, which kills
 
 
 async def until_stopped(serving: Awaitable[None]) -> None:

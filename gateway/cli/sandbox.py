@@ -73,12 +73,12 @@ def _announce(box: Sandbox) -> None:
 
 def _serve(place: str, scenario: str | None) -> int:
     survive_user_signals()
-    from gateway.cli.process import run, until_stopped
+    from gateway.cli.process import run_server, until_stopped
     from gateway.sandbox import ScenarioError, run_sandbox
 
     serving = run_sandbox(place, scenario, _announce)
     try:
-        run(until_stopped(serving))
+        run_server(until_stopped(serving))
     except ScenarioError as error:
         raise UsageError(f"sandbox: {error}") from None
     except BrokenPipeError:

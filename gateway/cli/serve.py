@@ -58,7 +58,7 @@ def _serve(
     """Serve as one process. ``worker``: this one among several; None for the only one."""
     from gateway.app.gateway import Gateway
     from gateway.app.log_output import build_log
-    from gateway.cli.process import run, serve_until_stopped
+    from gateway.cli.process import run_server, serve_until_stopped
     from gateway.config import load
 
     source = config.source
@@ -82,7 +82,7 @@ def _serve(
         finally:
             log.close()
 
-    return run(serving())
+    return run_server(serving())
 
 
 async def _serve_as_worker(worker: WorkerSide, config: Config, log: Log, read_again: Callable[[], Config]) -> int:
@@ -102,7 +102,7 @@ async def _serve_as_worker(worker: WorkerSide, config: Config, log: Log, read_ag
 def _supervise(config: Config, given: Mapping[str, str]) -> int:
     """Serve as the supervisor of several processes."""
     from gateway.app.log_output import build_log
-    from gateway.cli.process import has_terminal, run
+    from gateway.cli.process import has_terminal, run_server
     from gateway.workers.supervisor import Supervisor
 
     gc.enable()
@@ -119,7 +119,7 @@ def _supervise(config: Config, given: Mapping[str, str]) -> int:
         finally:
             log.close()
 
-    return run(supervising())
+    return run_server(supervising())
 
 
 def _announce_workers(supervisor: Supervisor, config: Config) -> None:

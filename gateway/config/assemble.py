@@ -16,6 +16,7 @@ from gateway.config.connections import ConnectionSettings, unused_proxy
 from gateway.config.default_models import default_models, default_route
 from gateway.config.key_models import allowed_models, model_budgets
 from gateway.config.layer import Layer
+from gateway.config.left_out import SAME_NAME, check_left_out
 from gateway.config.oddities import key_warnings
 from gateway.config.paths import beside_file, folder_of, placed_store
 from gateway.config.problems import Location, did_you_mean
@@ -35,7 +36,7 @@ from gateway.config.settings import (
     Team,
     WebhookConfig,
 )
-from gateway.config.upstreams import build_upstreams
+from gateway.config.upstreams import build_upstreams, known_names
 from gateway.core.connection_options import ConnectionOptions, Proxy
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.signing import signing_key
@@ -53,7 +54,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
     ``own``: the models of the user's own catalogue.
     """
     sections, admin = user.sections, _admin(user, builtin)
-    _check(user, admin)
+    _check(user, own, builtin, admin)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
     upstreams = build_upstreams(user, builtin, connections)
@@ -119,8 +120,9 @@ def _admin(user: Layer, builtin: Layer) -> AdminConfig:
     return AdminConfig(admin.listen, key or "", admin.open_metrics)
 
 
-def _check(user: Layer, admin: AdminConfig) -> None:
+def _check(user: Layer, own: Layer, builtin: Layer, admin: AdminConfig) -> None:
     """The rules that bind one setting to another."""
+    check_left_out((user, own), set(known_names(user, builtin)))
     _check_listeners(user, admin)
     _check_workers(user)
     _check_dependencies(user)
@@ -187,7 +189,7 @@ def _virtual_keys(user: Layer, admin_key: str, upstreams: Mapping[str, Upstream]
         if section.name in RESERVED_KEY_NAMES:
             user.report((*location, "name"), f"'{section.name}' has a meaning of its own in metrics; choose another")
         if section.name in names:
-            user.report((*location, "name"), "another key has this name; names must differ")
+            user.report((*location, "name"), SAME_NAME)
         names.add(section.name)
         digest = hashlib.sha256(section.key.encode("ascii")).digest()
         if not section.key:

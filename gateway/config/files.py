@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -86,6 +87,8 @@ def _read_settled(path: Path) -> bytes:
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         before = os.stat(path)
+        if stat.S_ISDIR(before.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(before.st_mode):
             raise OSError(0, "it is a pipe or a device, which gives its content once; name a file to be able to reload")
         with _opened(path) as stream:

@@ -42,6 +42,10 @@ class Problems:
         path = path_text(location)
         self._found.add((position, f"{path}: {message}" if path else message))
 
+    def known_at(self, position: Position) -> bool:
+        """Whether there is a problem at exactly this position."""
+        return any(found == position for found, _ in self._found)
+
     def lines(self) -> list[str]:
         """``file:line:column: path: message``, one line each."""
         return [f"{_place(position)}: {one_line(text)}" for position, text in sorted(self._found)]

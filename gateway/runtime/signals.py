@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 STOPPING = ("SIGTERM", "SIGINT", "SIGBREAK")
 """The names of the signals that end a server; a system has some of them."""
@@ -19,3 +19,11 @@ def on_signal(loop: asyncio.AbstractEventLoop, name: str, handler: Callable[[], 
         loop.add_signal_handler(number, handler)
     except NotImplementedError:  # Windows: Python's own handler, which runs between two steps of the loop's thread
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
+
+
+def ignore_signals(names: Iterable[str]) -> None:
+    """Let the signals of these names do nothing. For the main thread."""
+    for name in names:
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)

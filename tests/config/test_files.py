@@ -28,17 +28,22 @@ def test_one_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.M
         load(pipe, {})
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_what_is_no_file_is_not_read_again(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "config.yaml"
     if kind == "pipe":
         os.mkfifo(path)
-    elif kind == "device":
-        path = Path("/dev/null")
     else:
-        path.mkdir()
+        path = Path("/dev/null")
     with pytest.raises(ConfigError, match=r"it is a pipe or a device"):
         load(path, {}, again=True)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_is_called_one(tmp_path: Path, again: bool) -> None:
+    """A mount of a container makes one where the file is not there yet."""
+    with pytest.raises(ConfigError, match=r":1:1: cannot be read: Is a directory$"):
+        load(tmp_path, {}, again=again)
 
 
 def test_a_file_that_is_never_left_alone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,9 +42,11 @@ def test_all_problems_at_once_sorted_by_place(faults):
         "expected an http or https URL such as https://api.piapi.ai",
         "config.yaml:9:12: upstreams.piapi.keys[0]: "
         "the environment variable NOT_SET is not set; set it, or write ${NOT_SET:-default}",
+        "config.yaml:13:20: models.gpt-4o.targets[0].upstream: there is no such upstream; did you mean 'piapi'?",
         "config.yaml:13:42: models.gpt-4o.targets[0].price.input: expected an amount from 0 to 1000000000 US dollars",
         "config.yaml:16:20: models.mine.targets[0].upstream: there is no such upstream; did you mean 'backup'?",
         "config.yaml:18:34: keys[0].rpm: expected a whole number from 1 up",
+        "config.yaml:20:12: keys[2].name: another key has this name; names must differ",
         "config.yaml:20:35: keys[2].budget: "
         "expected AMOUNT/day, /week, /month or /total in US dollars, such as 50/month",
         "config.yaml:21:12: keys[3].name: another key has this name; names must differ",

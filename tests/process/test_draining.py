@@ -6,14 +6,16 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from gateway.sandbox import Sandbox
 from gateway.stores.sqlite.queries import verify
 
-from .running import ALICE_KEY, CHAT, Answer, Gateway, ask, chat, new_client, rows, settings, write
+from .running import ALICE_KEY, CHAT, Answer, Gateway, Program, ask, chat, new_client, rows, settings, write
 
 
 class Begun:
@@ -136,6 +138,21 @@ async def test_a_second_signal_ends_the_waiting(tmp_path: Path, sandbox: Sandbox
         assert await gateway.wait() == 0
     check_cut_off(stream.result())
     check_books(tmp_path, 1)
+
+
+@pytest.mark.parametrize("words", [["serve"], ["sandbox", "--listen", "127.0.0.1:0"]], ids=["serve", "sandbox"])
+async def test_a_signal_that_comes_as_it_ends_makes_no_bad_end_of_it(tmp_path: Path, words: list[str]) -> None:
+    """Supervisors ask twice, and people press Ctrl-C twice. The loop is over long before the process is."""
+    write(tmp_path, "listen: 127.0.0.1:0\nadmin: {listen: 127.0.0.1:0}\n")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        async with Program.run(tmp_path, *words) as program:
+            await program.out.first(lambda line: " listens on " in line)
+            while program.process.returncode is None:
+                with suppress(ProcessLookupError):  # it is over, and asyncio has not heard of it yet
+                    program.signal(number)
+                await asyncio.sleep(0.004)
+            assert program.process.returncode == 0
+        assert "Traceback" not in program.err.text
 
 
 async def test_idle_keep_alive_connections_do_not_hold_the_exit_up(tmp_path: Path, sandbox: Sandbox) -> None:

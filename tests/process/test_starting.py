@@ -159,6 +159,67 @@ def test_a_full_disk_is_told_and_no_abort(tmp_path: Path, arguments: str) -> Non
     assert "Exception ignored" not in finished.stderr
 
 
+@pytest.mark.parametrize("output", ["disk", "pipe"])
+def test_a_key_that_could_not_be_printed_is_known_to_be_there(tmp_path: Path, output: str) -> None:
+    """Its name is given once, so that whoever runs the command again would only hear that it is taken."""
+
+    def keys(*arguments: str) -> subprocess.CompletedProcess[str]:
+        writing = os.open("/dev/full", os.O_WRONLY) if output == "disk" else unread_pipe()
+        try:
+            return subprocess.run(
+                (PROGRAM, "keys", *arguments), cwd=tmp_path, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE,
+                text=True, check=False,
+            )  # fmt: skip
+        finally:
+            os.close(writing)
+
+    for arguments in (("create", "alice"), ("rotate", "alice", "--json")):
+        finished = keys(*arguments)
+        assert finished.returncode == 1
+        assert "The key of 'alice' was made, but could not be printed" in finished.stderr
+        assert finished.stderr.endswith("make another with: piapi-gateway keys rotate alice\n")
+        assert "Traceback" not in finished.stderr
+    listed = keys("list")  # nothing is lost with a list
+    assert (listed.returncode, "was made" in listed.stderr) == (1 if output == "disk" else 0, False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_with_the_key_is_no_error(tmp_path: Path, unbuffered: str) -> None:
+    """As in ``KEY=$(piapi-gateway keys create alice | head -1)``: ``head`` leaves as soon as it has its line."""
+    environment = ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered}
+    command = (PROGRAM, "keys", "create", "alice")
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as creating:
+        assert creating.stdout is not None
+        assert creating.stderr is not None
+        assert os.read(creating.stdout.fileno(), 3) == b"gw-"
+        creating.stdout.close()
+        complaint = creating.stderr.read().decode()
+    assert creating.returncode == 0, complaint
+    assert "could not be printed" not in complaint
+
+
+@pytest.mark.parametrize("arguments", [["keys", "list"], ["usage"], ["serve"]])
+def test_a_working_directory_that_is_gone_is_called_so(tmp_path: Path, arguments: list[str]) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    finished = subprocess.run(
+        ["sh", "-c", 'rmdir ../gone && exec "$0" "$@"', PROGRAM, *arguments], cwd=folder, env=ENVIRONMENT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert finished.returncode == 1
+    last = finished.stderr.splitlines()[-1]
+    assert last == "piapi-gateway: the working directory is gone; change into one that is there"
+
+
+def unread_pipe() -> int:
+    """A pipe's end to write into, whose reader has left."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as opened:
         number: int = opened.getsockname()[1]

@@ -23,6 +23,9 @@ log = logging.getLogger("gateway.stores")
 APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""
 
+_APPLICATION_ID_AT = 68
+"""Where a database's head has it: four bytes, the highest first."""
+
 BUSY_SECONDS = 5.0
 """How long a statement waits for a lock that another program holds."""
 
@@ -64,7 +67,9 @@ def open_for_writing(
     """
     with _told_plainly(path):
         _look_at_file(path, mark, accepting=accepting)
-        _make_private(path)
+        _make_file(path)
+        if _looks_ours(path):
+            _make_private(path)
         # Looked at through a read-only connection first: one that may write would fold the log into a damaged file.
         with closing(_connect_reading(path)) as look:
             look.set_progress_handler(given_up, _STEPS)
@@ -74,6 +79,7 @@ def open_for_writing(
                 raise StoreError(_damaged(path, findings))
             if not accepting:
                 _look_for_loss(look, path, mark, recount=check)
+        _make_private(path)  # what only its log says to be ours
         connection = sqlite3.connect(
             path,
             timeout=BUSY_SECONDS,
@@ -176,8 +182,8 @@ def look_through(path: Path, told: Callable[[str, int, int], None], stopped: Cal
     return str(StoreLost(path, loss)) if loss else ""
 
 
-def _make_private(path: Path) -> None:
-    """Create the file, or take from an existing one what others may do with it. Its log inherits the mode."""
+def _make_file(path: Path) -> None:
+    """Create the file if it is not there."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PRIVATELY, 0o600)
     except OSError as error:
@@ -185,6 +191,17 @@ def _make_private(path: Path) -> None:
             f"{path} cannot be opened for writing: {error.strerror}. Check 'store' in the configuration."
         ) from None
     os.close(descriptor)
+
+
+def _looks_ours(path: Path) -> bool:
+    """Whether a file is empty or has our mark in its head. Another program's may be meant for others: it is let be."""
+    with open(path, "rb") as stream:
+        head = stream.read(_APPLICATION_ID_AT + 4)
+    return not head or head[_APPLICATION_ID_AT:] == APPLICATION_ID.to_bytes(4, "big")
+
+
+def _make_private(path: Path) -> None:
+    """Take from a store what others may do with it. Its log inherits the mode and the owner."""
     for ending in ("", "-wal", "-shm"):
         keep_private(path.with_name(path.name + ending))
     keep_private(beside(path, "mark"))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -72,7 +73,9 @@ async def test_half_a_file(path: Path):
 @pytest.mark.parametrize("size", [10, 5_000])
 async def test_a_text_file(path: Path, size: int):
     path.write_text("x" * size)
+    path.chmod(0o644)
     assert "not a database" in await refused(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
     with pytest.raises(StoreError, match="not a database"):
         verify(path)
 
@@ -80,7 +83,9 @@ async def test_a_text_file(path: Path, size: int):
 async def test_the_database_of_another_program(path: Path):
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE schema_version (version)")
+    path.chmod(0o664)
     assert "another program" in await refused(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664  # closed to others it would be of no use to that program
     with pytest.raises(StoreError, match="another program"):
         verify(path)
 
