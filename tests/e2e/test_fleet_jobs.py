@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, ledger_unavailable
 from gateway.sandbox import Sandbox
 from gateway.stores.job_records import StoredJob, StoredResult
+from gateway.stores.postgres.fleet_jobs import FleetJobs
 from tests.engines import PostgresServer
 
 from .fleet_rigs import AGAIN, GENERATIONS, RESPONSES, Member, check_paid_once, fleet, rows, run, start, until
@@ -99,6 +100,25 @@ class TestJoining:
             answers = [await a.send(ORDER), await b.send(ORDER)]
             assert len({answer.header("x-gateway-job") for answer in answers}) == 2
             await check_paid_once(postgres_url, sandbox, lines=2)
+
+    async def test_a_job_that_the_store_began_without_saying_so_is_waited_for_by_none(
+        self, sandbox: Sandbox, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with fleet(sandbox, tmp_path, postgres_url, size=2) as (a, b):
+            begin = FleetJobs.begin
+
+            async def begin_in_doubt(self: FleetJobs, job: StoredJob) -> None:
+                await begin(self, job)
+                raise ledger_unavailable()
+
+            monkeypatch.setattr(FleetJobs, "begin", begin_in_doubt)
+            refused = await a.send(ORDER)
+            assert (refused.status, refused.json()["error"]["code"]) == (503, "ledger_unavailable")
+            await until(postgres_url, "SELECT count(*) FROM jobs WHERE forgotten", 1)
+            async with asyncio.timeout(20):
+                again = await b.send(ORDER, AGAIN)
+            assert (again.status, again.header("x-gateway-note")) == (200, None)
+            await check_paid_once(postgres_url, sandbox)
 
     async def test_what_is_refused_there_is_told_here(
         self, sandbox: Sandbox, tmp_path: Path, postgres_url: str
