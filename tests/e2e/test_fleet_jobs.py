@@ -557,3 +557,21 @@ async def test_a_webhook_is_told_once_and_by_one(sandbox: Sandbox, tmp_path: Pat
         assert len(heard) == 1
         await until(postgres_url, "SELECT state FROM deliveries", "told")
     assert ALICE.encode() not in b"".join(heard)
+
+
+async def test_a_database_that_answers_nothing_is_told_of_soon(
+    sandbox: Sandbox, tmp_path: Path, own_postgres: PostgresServer
+) -> None:
+    async with fleet(sandbox, tmp_path, own_postgres.new_database(), size=1) as (a,):
+        await a.send(ORDER)
+        own_postgres.pause()
+        try:
+            async with asyncio.timeout(15):  # a statement may take 30 seconds
+                answers = await asyncio.gather(
+                    *(a.send(ORDER), a.send(ORDER, AGAIN), a.send(TASK, path=TASKS)),
+                    *(a.ask("GET", path) for path in ("/v1/jobs/job_0", "/v1/jobs", f"{RESPONSES}/resp_0")),
+                )
+        finally:
+            own_postgres.resume()
+        assert {(answer.status, answer.json()["error"]["code"]) for answer in answers} == {(503, "ledger_unavailable")}
+        assert len(sandbox.bill) == 1
