@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from gateway.core.errors import GatewayError, StoreError, ledger_unavailable, server_shutting_down
+from gateway.core.errors import ClientError, GatewayError, StoreError, ledger_unavailable, server_shutting_down
 from gateway.core.jobs.joining import job_to_join
 from gateway.core.pricing.prices import format_usd
 from gateway.exchange.services import Services
@@ -68,16 +68,28 @@ class SharedJobs(Jobs):
         self, asked: Asked, request_id: str, host: str | None, *, stream: bool, order: bytes = b"{}"
     ) -> tuple[Job, bool]:
         job = self._new(asked, request_id, host, stream=stream, order=order)
-        if asked.marks:
-            resend, choose = _resend(asked, request_id), partial(self._chosen, asked)
-            if (known := await self._shared.join(resend, choose, job.stored(None))) is not None:
+        try:
+            if (known := await self._begun(asked, request_id, job)) is not None:
                 return await self._here(known), True
-        else:
-            await self._shared.begin(job.stored(None))
+        except ClientError:
+            raise
+        except BaseException:  # it may be in the store all the same, where re-sends would wait for it for ever
+            self._later(partial(self._never_begun, job))
+            raise
         job.confirm = self._confirmed
         self._index.add(job)
         self._news.set()
         return job, False
+
+    async def _begun(self, asked: Asked, request_id: str, job: Job) -> KnownJob | None:
+        """What the request joins; None if its own job is begun."""
+        if asked.marks:
+            return await self._shared.join(_resend(asked, request_id), partial(self._chosen, asked), job.stored(None))
+        await self._shared.begin(job.stored(None))
+        return None
+
+    async def _never_begun(self, job: Job) -> None:
+        await self._shared.forget(job.key, job.id)
 
     async def _confirmed(self, job: Job) -> bool:
         """Whether it is still this gateway's, which may have stood still for longer than its lease."""

@@ -16,11 +16,13 @@ from gateway.server.request import Request
 
 _OF_THE_OFFER = frozenset((b"connection", b"upgrade", b"http2-settings"))
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
+_BLANKS = b" \t"
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 def check_head(request: Request, hostless: Callable[[bytes], bool] = lambda _: False) -> None:
-    """Raise 400 for a head that is not sound.
+    """Raise 400 for a head that is not sound. Blanks behind values, which llhttp leaves there, are none of them
+    (RFC 9110 §5.5) and taken off.
 
     Its target is a path with perhaps a query (RFC 9112 §3.2.1), asked for in HTTP/1.0 or 1.1. llhttp takes a line
     without a version for HTTP/0.9, and lets absolute targets and fragments pass. CONNECT never goes with a path
@@ -37,6 +39,7 @@ def check_head(request: Request, hostless: Callable[[bytes], bool] = lambda _: F
         raise malformed_request("it asks for a tunnel")
     if target[:1] != b"/" or b"#" in target:
         raise malformed_request("its target is not a path")
+    _take_blanks_off(request)
     host = fields.get(b"host")
     if host and not _is_host(host):
         raise malformed_request("its Host is not a host")
@@ -49,6 +52,20 @@ def check_head(request: Request, hostless: Callable[[bytes], bool] = lambda _: F
         raise malformed_request("it needs exactly one Host")
     if coded and b"content-length" in fields:
         raise malformed_request("its length is given more than once")
+
+
+def _take_blanks_off(request: Request) -> None:
+    """Not of a Transfer-Encoding: llhttp may have read another one than the rest would say."""
+    fields = request.fields
+    values = b"\n".join(fields.values())
+    if (
+        b" \n" in values or b"\t\n" in values or values.endswith((b" ", b"\t"))
+    ):  # looked for in all at once, as they hardly ever are there
+        for name, value in fields.items():
+            if name != b"transfer-encoding":
+                fields[name] = value.rstrip(_BLANKS)
+    if request.repeated:
+        request.repeated = tuple((name, value.rstrip(_BLANKS)) for name, value in request.repeated)
 
 
 def _check_repeated(headers: Iterable[Header]) -> None:

@@ -354,6 +354,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self._taker(chunk):
                 return
         except Exception as mistake:  # noqa: BLE001  # raised where it can be dealt with, not into the transport
+            self._taker = None  # another chunk may come before that
             self._end_wait(mistake)
             return
         self._taker = None

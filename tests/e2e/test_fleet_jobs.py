@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, ledger_unavailable
 from gateway.sandbox import Sandbox
 from gateway.stores.job_records import StoredJob, StoredResult
+from gateway.stores.postgres.fleet_jobs import FleetJobs
 from tests.engines import PostgresServer
 
 from .fleet_rigs import AGAIN, GENERATIONS, RESPONSES, Member, check_paid_once, fleet, rows, run, start, until
@@ -99,6 +100,25 @@ class TestJoining:
             answers = [await a.send(ORDER), await b.send(ORDER)]
             assert len({answer.header("x-gateway-job") for answer in answers}) == 2
             await check_paid_once(postgres_url, sandbox, lines=2)
+
+    async def test_a_job_that_the_store_began_without_saying_so_is_waited_for_by_none(
+        self, sandbox: Sandbox, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with fleet(sandbox, tmp_path, postgres_url, size=2) as (a, b):
+            begin = FleetJobs.begin
+
+            async def begin_in_doubt(self: FleetJobs, job: StoredJob) -> None:
+                await begin(self, job)
+                raise ledger_unavailable()
+
+            monkeypatch.setattr(FleetJobs, "begin", begin_in_doubt)
+            refused = await a.send(ORDER)
+            assert (refused.status, refused.json()["error"]["code"]) == (503, "ledger_unavailable")
+            await until(postgres_url, "SELECT count(*) FROM jobs WHERE forgotten", 1)
+            async with asyncio.timeout(20):
+                again = await b.send(ORDER, AGAIN)
+            assert (again.status, again.header("x-gateway-note")) == (200, None)
+            await check_paid_once(postgres_url, sandbox)
 
     async def test_what_is_refused_there_is_told_here(
         self, sandbox: Sandbox, tmp_path: Path, postgres_url: str
@@ -537,3 +557,21 @@ async def test_a_webhook_is_told_once_and_by_one(sandbox: Sandbox, tmp_path: Pat
         assert len(heard) == 1
         await until(postgres_url, "SELECT state FROM deliveries", "told")
     assert ALICE.encode() not in b"".join(heard)
+
+
+async def test_a_database_that_answers_nothing_is_told_of_soon(
+    sandbox: Sandbox, tmp_path: Path, own_postgres: PostgresServer
+) -> None:
+    async with fleet(sandbox, tmp_path, own_postgres.new_database(), size=1) as (a,):
+        await a.send(ORDER)
+        own_postgres.pause()
+        try:
+            async with asyncio.timeout(15):  # a statement may take 30 seconds
+                answers = await asyncio.gather(
+                    *(a.send(ORDER), a.send(ORDER, AGAIN), a.send(TASK, path=TASKS)),
+                    *(a.ask("GET", path) for path in ("/v1/jobs/job_0", "/v1/jobs", f"{RESPONSES}/resp_0")),
+                )
+        finally:
+            own_postgres.resume()
+        assert {(answer.status, answer.json()["error"]["code"]) for answer in answers} == {(503, "ledger_unavailable")}
+        assert len(sandbox.bill) == 1

@@ -29,6 +29,8 @@ SMUGGLING = {
     "another coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "a coding too many": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a blank behind chunked": POST + b"Transfer-Encoding: chunked \r\n\r\n0\r\n\r\n",
+    "a tab behind chunked": POST + b"Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n",
     "chunked in capitals": POST + b"Transfer-Encoding: CHUNKED\r\n\r\n0\r\n\r\n",
     "a control character before chunked": POST + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
     "a space before the colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",

@@ -51,6 +51,18 @@ def test_one_host_and_one_length_pass(watched, expects):
     assert expects_continue(request) is expects
 
 
+def test_blanks_behind_a_value_are_none_of_it():
+    request = request_of([(b"host", b"a "), (b"x-stainless-retry-count", b"1 \t"), (b"x", b" "), (b"x", b"a b\t")])
+    check_head(request)
+    assert request.headers == [(b"host", b"a"), (b"x-stainless-retry-count", b"1"), (b"x", b""), (b"x", b"a b")]
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t"])
+def test_a_transfer_encoding_is_judged_by_all_that_the_parser_read(blank):
+    with pytest.raises(ClientError):
+        check_head(request_of([HOST, (b"transfer-encoding", b"chunked" + blank)]))
+
+
 @pytest.mark.parametrize(
     ("version", "watched"),
     [

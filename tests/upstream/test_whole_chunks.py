@@ -179,14 +179,18 @@ async def test_a_taker_that_has_enough_leaves_the_next_chunk_where_it_is() -> No
 
 async def test_what_a_taker_raises_is_raised_where_the_body_is_waited_for() -> None:
     connection = await streaming()
+    taken: list[bytes] = []
 
     def take(data: bytes) -> bool:
+        taken.append(data)
         raise LookupError(data)
 
     handing = await begun(connection.hand_over(take))
     connection.data_received(chunk(EVENT))
+    connection.data_received(chunk(b"at once behind it"))
     with pytest.raises(LookupError):
         await handing
+    assert taken == [EVENT]
     assert not connection.usable
 
 

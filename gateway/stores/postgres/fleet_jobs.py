@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.stores.fleet_records import Choose, KnownJob, Resend
 from gateway.stores.job_records import MAX_JOBS, StoredJob, StoredResult, Traces, Unfinished
 from gateway.stores.postgres.jobs import COLUMNS, PostgresJobs, row_of
-from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.pool import REQUEST_WITHIN, PostgresPool
 from gateway.stores.postgres.writing import storable, writing
 
 if TYPE_CHECKING:
@@ -99,16 +99,16 @@ class FleetJobs(PostgresJobs):
                 await connection.execute(_KEEP_RESULT, *values, job.id)
 
     async def begin(self, job: StoredJob) -> None:
-        async with writing(self._pool) as connection:
+        async with writing(self._pool, REQUEST_WITHIN) as connection:
             await connection.execute(_BEGIN, *row_of(job), self._gateway)
 
     async def admit(self, job: StoredJob) -> bool:
-        async with writing(self._pool) as connection:
+        async with writing(self._pool, REQUEST_WITHIN) as connection:
             status = await connection.execute(_KEEP, *row_of(job), self._gateway)
         return not status.endswith(" 0")
 
     async def join(self, resend: Resend, choose: Choose, job: StoredJob | None = None) -> KnownJob | None:
-        async with writing(self._pool) as connection:
+        async with writing(self._pool, REQUEST_WITHIN) as connection:
             await _lock(connection, OF_FINGERPRINT, resend.key, resend.fingerprint)
             if resend.idempotency is not None:
                 await _lock(connection, OF_IDEMPOTENCY, resend.key, resend.idempotency)
@@ -210,14 +210,14 @@ class FleetJobs(PostgresJobs):
             return [await _unfinished(connection, job) for job in jobs]
 
     async def find(self, key: str, id: str) -> StoredJob | None:
-        rows = await self._read(_FIND, key, id) if storable(id) else []
+        rows = await self._read(_FIND, key, id, within=REQUEST_WITHIN) if storable(id) else []
         return rows[0] if rows else None
 
     async def page(self, key: str, limit: int, after: str | None = None) -> list[StoredJob]:
         limit = max(1, min(limit, MAX_JOBS + 1))
         if after is None:
-            return await self._read(_PAGE, key, limit)
-        return await self._read(_PAGE_AFTER, key, limit, after) if storable(after) else []
+            return await self._read(_PAGE, key, limit, within=REQUEST_WITHIN)
+        return await self._read(_PAGE_AFTER, key, limit, after, within=REQUEST_WITHIN) if storable(after) else []
 
     async def result(self, id: str) -> StoredResult | None:
         async with self._pool.connection() as connection:
@@ -246,7 +246,7 @@ class FleetJobs(PostgresJobs):
             return [await _unfinished(connection, job) for job in taken]
 
     async def _read_known(self, sql: str, *values: object) -> list[KnownJob]:
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(REQUEST_WITHIN) as connection:
             return [_known(row) for row in await connection.fetch(sql, *values)]
 
 

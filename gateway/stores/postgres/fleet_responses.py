@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from gateway.stores.fleet_records import ResponseWish
-from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.pool import REQUEST_WITHIN, PostgresPool
 from gateway.stores.postgres.responses import PostgresResponses, keep_response
 from gateway.stores.postgres.writing import storable, writing
 from gateway.stores.response_records import StoredResponse
@@ -47,7 +47,7 @@ class FleetResponses(PostgresResponses):
     async def find(self, key: str, id: str) -> StoredResponse | None:
         if not storable(id):
             return None
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(REQUEST_WITHIN) as connection:
             row = await connection.fetchrow(_FIND, key, id)
         return None if row is None else replace(StoredResponse(*row[:7]), gateway=row["gateway"])
 

@@ -105,8 +105,8 @@ class PostgresJobs:
             rows = await connection.fetch("SELECT place FROM jobs WHERE place IS NOT NULL")
         return frozenset(row["place"] for row in rows)
 
-    async def _read(self, sql: str, *values: object) -> list[StoredJob]:
-        async with self._pool.connection() as connection:
+    async def _read(self, sql: str, *values: object, within: float | None = None) -> list[StoredJob]:
+        async with self._pool.connection(within) as connection:
             return [StoredJob(*row) for row in await connection.fetch(sql, *values)]
 
 

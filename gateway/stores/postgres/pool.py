@@ -30,6 +30,9 @@ ANSWER_WITHIN = 30.0
 WAIT_WITHIN = 5.0
 """Seconds until a connection must be free."""
 
+REQUEST_WITHIN = 3.0
+"""Seconds for what a client's request waits for, all of it: as for the ledger, a server that takes longer is gone."""
+
 
 @cache
 def driver_errors() -> tuple[type[Exception], ...]:
@@ -103,15 +106,15 @@ class PostgresPool:
         await self._pool.expire_connections()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def connection(self, within: float | None = None) -> AsyncIterator[asyncpg.Connection[Any]]:
         """A connection, for a moment. Raises StoreError if there is none, and for what fails on it; what its user
-        raises itself passes.
+        raises itself passes. ``within``: seconds for all of that; None for as long as its statements may take.
 
         A connection whose user was cancelled, or waited too long, is cut: to have the server end what it does there
         takes as long as the server hangs.
         """
         try:
-            async with self._pool.acquire(timeout=WAIT_WITHIN) as connection:
+            async with asyncio.timeout(within), self._pool.acquire(timeout=WAIT_WITHIN) as connection:
                 try:
                     yield connection
                 except (asyncio.CancelledError, TimeoutError):
@@ -121,9 +124,9 @@ class PostgresPool:
             raise StoreError(f"{self.name} cannot be used: {plain(error)}. Check the server and its log.") from error
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def transaction(self, within: float | None = None) -> AsyncIterator[asyncpg.Connection[Any]]:
         """``connection``, in a transaction that is committed at the end, and rolled back by an error."""
-        async with self.connection() as connection:
+        async with self.connection(within) as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:

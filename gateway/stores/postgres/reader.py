@@ -40,17 +40,17 @@ class PostgresVisits(PostgresPool):
         self._url = url
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        async with self.unchecked() as connection:
+    async def connection(self, within: float | None = None) -> AsyncIterator[asyncpg.Connection[Any]]:
+        async with self.unchecked(within) as connection:
             await _require_books(connection, self.name)
             yield connection
 
     @asynccontextmanager
-    async def unchecked(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def unchecked(self, within: float | None = None) -> AsyncIterator[asyncpg.Connection[Any]]:
         """``connection``, whether the store was made or not."""
         pool = await PostgresPool.open(self._url, APPLICATION, 1)
         try:
-            async with pool.connection() as connection:
+            async with pool.connection(within) as connection:
                 yield connection
         finally:
             await pool.close()

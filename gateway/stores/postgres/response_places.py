@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.pool import REQUEST_WITHIN, PostgresPool
 from gateway.stores.postgres.writing import storable, writing
 from gateway.stores.response_records import KeptPlace, Place
 
@@ -51,7 +51,7 @@ class PostgresResponsePlaces:
         named = [id for id in ids if storable(id)]
         if not named:
             return {}
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(REQUEST_WITHIN) as connection:
             rows = await connection.fetch(_FIND, key, named)
         return {id: (upstream, credential) for id, upstream, credential in rows}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gateway.stores.postgres.pool import PostgresPool
+from gateway.stores.postgres.pool import REQUEST_WITHIN, PostgresPool
 from gateway.stores.postgres.writing import storable, writing
 from gateway.stores.response_records import MAX_CHAIN, HistoryTooLong, StoredResponse
 
@@ -95,7 +95,7 @@ class PostgresResponses:
             return int(await connection.fetchval("SELECT coalesce(sum(size), 0)::bigint FROM responses"))
 
     async def _read(self, sql: str, *values: object) -> list[StoredResponse]:
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(REQUEST_WITHIN) as connection:
             return [StoredResponse(*row) for row in await connection.fetch(sql, *values)]
 
     async def _remove_some(self, before_ns: int, most: int) -> int:

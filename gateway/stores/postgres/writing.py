@@ -17,12 +17,12 @@ _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 
 
 @asynccontextmanager
-async def writing(pool: PostgresPool) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """A transaction, durable at its end. Raises errors.ledger_unavailable() where the server does not do it; what its
-    user raises passes, and nothing is written then.
+async def writing(pool: PostgresPool, within: float | None = None) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A transaction, durable at its end. Raises errors.ledger_unavailable() where the server does not do it, or not
+    ``within`` so many seconds; what its user raises passes, and nothing is written then.
     """
     try:
-        async with pool.transaction() as connection:
+        async with pool.transaction(within) as connection:
             yield connection
     except StoreError as error:
         if error.__cause__ is None:  # raised by the user, not by the pool

@@ -46,7 +46,8 @@ async def test_a_store_is_read_beside_others_and_by_one_name(pool: PostgresPool,
     assert await reader.teams.seen() == {}
     async with pool.connection() as connection:
         names = await connection.fetch(
-            "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
+            "SELECT application_name FROM pg_stat_activity WHERE datname = current_database() "
+            "AND backend_type = 'client backend'"
         )
     assert [name for (name,) in names if name != "test"] == [], "nothing stays open behind a command"
 
