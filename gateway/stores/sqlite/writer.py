@@ -31,8 +31,9 @@ from gateway.stores.sqlite.written_log import WrittenLog
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
 
-NOTE_SECONDS = 0.02
-"""How long at least between two notes of how far the books have come."""
+NOTE_SECONDS = 0.1
+"""How long at least between two notes of how far the books have come. Each takes the thread as long as a commit: every
+20 ms, they were a twentieth of the CPU of 150 paced streams."""
 
 QUICK_SECONDS = 0.005
 QUICK_COMMITS = 20

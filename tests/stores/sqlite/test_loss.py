@@ -119,6 +119,7 @@ async def test_a_mark_that_could_not_be_written_is_told_and_made_as_soon_as_it_c
     await books.close()
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_mark_that_is_taken_away_from_a_running_gateway_is_made_again(path: Path) -> None:
     books = await opened(path)
     await write(books, 1)
@@ -148,6 +149,7 @@ async def test_what_was_pruned_is_no_loss_however_old_the_mark(path: Path, tmp_p
     assert (verify(path).settled, verify(path).pruned, verify(path).problems) == (3, 20, [])
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_after_a_power_cut_only_what_was_on_the_disk_is_owed(path: Path, tmp_path: Path) -> None:
     books = await opened(path)
     await write(books, 1, 2)
