@@ -99,7 +99,7 @@ class Waiting:
         try:
             if wishes.webhook and joined:
                 await self.telling.expect(job, wishes.webhook)
-            if not (wishes.asynchronous and not job.stream and await turn.accept()):
+            if not (wishes.asynchronous and await turn.accept()):
                 await turn.deliver()
         finally:
             job.leave(waiter, answered=turn.answered, again=turn.again)

@@ -68,6 +68,17 @@ class TestNotWaiting:
         assert (row.status, row.state) == (200, "settled")
         assert len(rig.sandbox.bill) == 1
 
+    async def test_so_is_one_for_a_stream_whose_events_are_the_result(self, gateway: StartGateway) -> None:
+        rig = await gateway()
+        accepted = await begin(rig, order(SLOW, stream=True, partial_images=1))
+        assert accepted.status == 202
+        done = await job(rig, accepted.json()["id"])
+        assert done["status"] == "completed"
+        [event] = done["result"]["events"]
+        assert event["type"] == "image_generation.completed"
+        assert base64.b64decode(event["b64_json"])[:4] == b"\x89PNG"
+        assert len(rig.sandbox.bill) == 1
+
     @pytest.mark.parametrize("preference", ["respond-async", "return=minimal, Respond-Async; wait=5"])
     async def test_the_preference_may_stand_among_others(self, gateway: StartGateway, preference: str) -> None:
         rig = await gateway()
@@ -116,14 +127,6 @@ class TestNotWaiting:
         else:
             assert accepted.status == 400
         assert rig.sandbox.bill == []
-
-    async def test_a_stream_is_answered_as_a_stream(self, gateway: StartGateway) -> None:
-        rig = await gateway()
-        answer = await begin(rig, order(stream=True, partial_images=1))
-        assert (answer.status, answer.is_stream) == (200, True)
-        done = await job(rig, answer.header("x-gateway-job") or "")
-        assert done["status"] == "completed"
-        assert [event["type"] for event in done["result"]["events"]][-1] == "image_generation.completed"
 
 
 class TestReading:
