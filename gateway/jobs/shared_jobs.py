@@ -89,6 +89,7 @@ class SharedJobs(Jobs):
         return None
 
     async def _never_begun(self, job: Job) -> None:
+        """Have the store forget a job that it may have begun although it did not say so."""
         await self._shared.forget(job.key, job.id)
 
     async def _confirmed(self, job: Job) -> bool:

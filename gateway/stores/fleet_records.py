@@ -81,7 +81,7 @@ class Resend:
 
 class SharedJobRecords(JobRecords, Protocol):
     """Jobs that several gateways have before them. What one of them writes (``keep``) is refused where the job has
-    become another's meanwhile; a job that is forgotten is found no more, whoever writes it.
+    become another's meanwhile; a job that is forgotten is found no more, whichever gateway writes it.
 
     Reading raises StoreError, writing errors.ledger_unavailable().
     """

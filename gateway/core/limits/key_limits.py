@@ -249,7 +249,7 @@ class KeyLimits:
         return self.admit(key, tokens, now)
 
     def count(self, key: VirtualKey, tokens: int, now: float) -> Lease:
-        """Count a request that was let in elsewhere, whatever the limits are."""
+        """Count a request that was let in elsewhere, whichever limits there are."""
         state = self._states.get(key.name)
         if state is None:
             state = self._states[key.name] = _KeyUse(self._window)

@@ -50,7 +50,7 @@ UNION
 SELECT i.id, i.at_ns, i.key, i.team, i.model, i.gateway, r.amount, true
 FROM reservations AS r JOIN intents AS i ON i.id = r.id AND i.at_ns = r.at_ns WHERE r.held
 """
-"""What runs, or is held: a few rows, whatever the books hold."""
+"""What runs, or is held: a few rows, however much the books hold."""
 
 _JOIN = """
 WITH joining AS (

@@ -206,7 +206,7 @@ def _task_row(record: TaskRecord) -> tuple[Any, ...]:
 
 
 def _told(text: str | None) -> str | None:
-    """What an upstream said, which may be any text: its money is booked whatever it is called."""
+    """What an upstream said, which may be any text: its money is booked under any name."""
     return None if text is None else as_storable(text)
 
 

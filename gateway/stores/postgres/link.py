@@ -137,7 +137,7 @@ class Link:
         return connection
 
     def drop(self) -> None:
-        """Forget the connection, whatever it is doing."""
+        """Forget the connection, in any state."""
         dropped, self._connection = self._connection, None
         if dropped is not None:
             dropped.terminate()
