@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gateway
+from gateway.runtime.children import send_signal
 from gateway.sandbox import Sandbox
 
 PATIENCE = 30.0
@@ -72,12 +73,12 @@ class Process:
         """SIGKILL: it gets no chance to do anything. SoakError if it had ended by itself."""
         if not self.running:
             raise SoakError(f"the gateway ended by itself; {self._last_words()}")
-        self._process.kill()
+        send_signal(self._process, signal.SIGKILL)
         await self._process.wait()
 
     async def stop(self) -> None:
         """SIGTERM, and wait for it to end in good order. SoakError if it does not."""
-        self._process.send_signal(signal.SIGTERM)
+        send_signal(self._process, signal.SIGTERM)
         try:
             async with asyncio.timeout(PATIENCE):
                 code = await self._process.wait()
@@ -102,8 +103,7 @@ async def serving(folder: Path) -> AsyncIterator[Process]:
     try:
         yield running
     finally:
-        if running.running:
-            process.kill()
+        send_signal(process, signal.SIGKILL)
         await process.wait()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.runtime.children import send_signal
 from gateway.runtime.tasks import TrackedTasks
 from gateway.telemetry.exposition import Exposed
 from gateway.telemetry.merging import from_data
@@ -101,9 +102,7 @@ class Worker:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        send_signal(self._process, number)
 
     async def reload(self) -> list[str]:
         """Have it read its configuration again; returns what is wrong with it. Raises ChannelError."""

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import httpx2
 
+from gateway.runtime.children import send_signal
 from gateway.sandbox import Sandbox
 from tests.base_config import ALICE as ALICE_KEY
 from tests.base_config import base_config, merged
@@ -116,13 +117,12 @@ class Program:
         try:
             yield program
         finally:
-            if program.process.returncode is None:
-                program.process.kill()
+            program.signal(signal.SIGKILL)
             await program.process.wait()
             await reading
 
     def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        send_signal(self.process, number)
 
     async def wait(self, within: float = PATIENCE) -> int:
         """The exit code; a negative one is the signal that killed it."""

@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -148,8 +147,7 @@ async def test_a_signal_that_comes_as_it_ends_makes_no_bad_end_of_it(tmp_path: P
         async with Program.run(tmp_path, *words) as program:
             await program.out.first(lambda line: " listens on " in line)
             while program.process.returncode is None:
-                with suppress(ProcessLookupError):  # it is over, and asyncio has not heard of it yet
-                    program.signal(number)
+                program.signal(number)
                 await asyncio.sleep(0.004)
             assert program.process.returncode == 0
         assert "Traceback" not in program.err.text
