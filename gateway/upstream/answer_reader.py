@@ -6,7 +6,7 @@ It receives the callbacks of ``httptools`` and knows nothing of sockets.
 from __future__ import annotations
 
 import re
-from itertools import count
+from functools import partial
 
 import httptools
 
@@ -50,9 +50,7 @@ class AnswerReader:
     """
 
     __slots__ = (
-        "_begun",
         "_chunked",
-        "_done",
         "_framing_bytes",
         "_head_limit",
         "_head_only",
@@ -60,6 +58,7 @@ class AnswerReader:
         "_head_room",
         "_head_start",
         "_keep_alive",
+        "_open_chunks",
         "_parser",
         "_spoiled",
         "between_chunks",
@@ -76,8 +75,8 @@ class AnswerReader:
         self._head_pieces: list[bytes] = []
         self.body = ReceivedBody()
         self.on_body = self.body.add
-        self._begun, self._done = count(), count()  # chunks, which the parser counts without a call of ours
-        self.on_chunk_header, self.on_chunk_complete = self._begun.__next__, self._done.__next__
+        self._open_chunks: list[None] = []  # one at most, which the parser notes without a call of ours
+        self.on_chunk_header, self.on_chunk_complete = partial(self._open_chunks.append, None), self._open_chunks.clear
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.begin(head_only=False)
 
@@ -212,12 +211,7 @@ class AnswerReader:
 
     def _look_where_chunks_end(self, data: bytes) -> None:
         """After bytes were parsed: whether they ended a chunk."""
-        self.between_chunks = (
-            self._chunked
-            and not self.complete
-            and data.endswith(b"\r\n")
-            and self._begun.__reduce__() == self._done.__reduce__()
-        )
+        self.between_chunks = self._chunked and not self._open_chunks and not self.complete and data.endswith(b"\r\n")
 
     def _parse_slices(self, data: bytes) -> bytes:
         while len(data) > FED_AT_ONCE:
