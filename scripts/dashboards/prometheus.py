@@ -22,7 +22,7 @@ SCRAPE_INTERVAL = "250ms"
 PATIENCE = 30.0
 """Seconds after which something that should have come is given up."""
 
-_LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
+_LISTENING = re.compile(r'msg="Listening on" (?:component=web )?address=(\S+)')
 
 Labels = Mapping[str, str]
 

@@ -8,7 +8,8 @@ from scripts.docs.error_meanings import MEANINGS
 from scripts.docs.error_sources import Made, errors_made
 from scripts.docs.markdown import code, page, table
 
-_STATUS_NAMES = {499: "Client Closed Request"}
+_STATUS_NAMES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
+"""Those that the standard library lacks, or names otherwise before Python 3.13 (RFC 9110)."""
 
 _INTRODUCTION = """\
 An error has OpenAI's shape, so the SDKs raise their usual exceptions. All four fields are always there:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import json
 from collections.abc import AsyncIterator, Collection
@@ -90,7 +91,7 @@ async def known(pool: PostgresPool) -> set[str]:
 
 async def until(wanted: Any) -> None:
     async with asyncio.timeout(20):
-        while not (wanted() if not asyncio.iscoroutinefunction(wanted) else await wanted()):
+        while not (wanted() if not inspect.iscoroutinefunction(wanted) else await wanted()):
             await asyncio.sleep(0.01)
 
 

@@ -21,6 +21,8 @@ def hide() -> None:
     """Take away what macOS lacks, and put its calls in the place of ours."""
     for name in ("posix_fallocate", "fdatasync", "sched_getaffinity"):
         delattr(os, name)
+    if sys.version_info >= (3, 13):
+        os.process_cpu_count = os.cpu_count  # without sched_getaffinity it is that
     for name in ("F_OFD_SETLK", "F_OFD_SETLKW", "F_OFD_GETLK"):
         delattr(fcntl, name)
     fcntl.F_FULLFSYNC = 51  # type: ignore[attr-defined]

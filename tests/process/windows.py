@@ -55,6 +55,8 @@ def hide() -> None:
         for name in names:
             if hasattr(owner, name):
                 delattr(owner, name)
+    if sys.version_info >= (3, 13):
+        os.process_cpu_count = os.cpu_count  # without sched_getaffinity it is that
     shutil.rmtree = _rmtree  # type: ignore[assignment]
     asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler = _no_handler  # type: ignore[method-assign]
     real_open = os.open
