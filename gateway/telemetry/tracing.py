@@ -17,7 +17,10 @@ from gateway.telemetry.spans import RequestEnd, Span, Told, attempt_spans, reque
 
 
 class Sender(Protocol):
-    """Who sends spans and measures what is to be sent (telemetry/otlp.py)."""
+    """Who sends spans, and measures (telemetry/otlp.py). ``traces``: whether spans are sent at all."""
+
+    @property
+    def traces(self) -> bool: ...
 
     def samples(self, parent: TraceContext | None, trace_id: int) -> tuple[bool, str]:
         """Whether a request's spans are to be sent, and the tracestate that goes on with it."""
@@ -78,6 +81,8 @@ class RequestTrace(Trace):
         self._open += 1
 
     def attempt_begins(self, attempt: AttemptRecord) -> Headers:
+        if not self._tracing.sender.traces:
+            return ()
         attempt.span_id = self._tracing.new_span_id()
         return TraceContext(self.own.trace_id, attempt.span_id, self.own.flags, self.own.state).headers
 

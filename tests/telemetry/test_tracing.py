@@ -20,6 +20,7 @@ class Sent:
     """Keeps what it is given. ``all_of_them``: whether every request is sampled, else those whose client says so."""
 
     all_of_them: bool = True
+    traces: bool = True
     spans: list[Span] = field(default_factory=list)
     measured: list[ExchangeRecord] = field(default_factory=list)
 
@@ -119,3 +120,9 @@ def test_what_is_not_sampled_is_not_sent_and_its_upstream_is_told_so() -> None:
     trace.request_ended(END)
     assert sent.spans == []
     assert sent.measured == [record], "metrics are of all requests"
+
+
+def test_where_only_metrics_are_sent_no_trace_goes_on() -> None:
+    sent = Sent(all_of_them=False, traces=False)
+    trace = begin(sent, f"00-{TRACE}-{SPAN}-00".encode())
+    assert trace.attempt_begins(AttemptRecord("piapi", "https://api.piapi.ai", "first")) == ()
