@@ -33,7 +33,9 @@ class Telemetry:
 
     @classmethod
     def start(cls, config: Config, services: Services) -> Telemetry:
-        """Begin, if there is a collector. Raises OperatorError if what sends it is not installed."""
+        """Begin, if there is a collector. Raises OperatorError if what sends it is not installed, or refuses a variable
+        of the environment.
+        """
         settings = config.telemetry
         if settings.refusal:
             raise OperatorError(settings.refusal)
@@ -43,7 +45,10 @@ class Telemetry:
 
         losses = Losses(services.log, services.clock.monotonic)
         place = Collector(settings.traces, settings.metrics, settings.headers, services.gateway_id, __version__)
-        telemetry = cls(services, Otlp(place, losses))
+        try:
+            telemetry = cls(services, Otlp(place, losses))
+        except ValueError as error:
+            raise OperatorError(f"telemetry: OpenTelemetry refuses a variable of the environment: {error}") from None
         services.tasks.spawn(losses.watch(), "telemetry")
         return telemetry
 

@@ -45,6 +45,13 @@ class Losses:
             self._message = message
             self._trouble = self._trouble or trouble
 
+    def tell_settings(self) -> None:
+        """Write what the library said of its settings, once it has been set up."""
+        with self._lock:
+            message, self._message, self._trouble = self._message, "", False
+        if message:
+            self._log.warning("telemetry_settings", message=message)
+
     async def watch(self) -> None:
         """Tell them; for ever."""
         while True:

@@ -72,7 +72,10 @@ class Collector:
 
 
 class Otlp:
-    """Sends spans, and measures. Implements ``tracing.Sender``; ``close`` ends its threads."""
+    """Sends spans, and measures. Implements ``tracing.Sender``; ``close`` ends its threads.
+
+    Making one raises ValueError for a variable of the environment that the SDK does not put up with.
+    """
 
     def __init__(self, collector: Collector, losses: Losses) -> None:
         self._losses = losses
@@ -101,6 +104,7 @@ class Otlp:
             reader = PeriodicExportingMetricReader(metrics)
             self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
             self._measures = _Measures(self._meters, collector.version)
+        losses.tell_settings()
 
     @property
     def traces(self) -> bool:

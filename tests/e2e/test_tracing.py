@@ -194,6 +194,79 @@ async def test_a_picture_by_chat(traced: Rig, collector: Collector) -> None:
     assert attempt.attributes["gen_ai.request.model"] == "gpt-4o-image"
 
 
+class TestOtherApis:
+    """They are asked as chats, or buy pictures on the way: one request span, and a span for each that was asked."""
+
+    async def test_a_response(self, traced: Rig, collector: Collector) -> None:
+        await traced.openai().responses.create(model="gpt-4o", input=PROMPT)
+        request, attempt = spans = await collector.spans(2)
+        check_tree(spans)
+        assert (request.name, request.attributes["http.route"]) == ("chat gpt-4o", "/v1/responses")
+        assert attempt.name == "chat gpt-4o"
+
+    async def test_a_response_in_the_background(self, traced: Rig, collector: Collector) -> None:
+        traced.sandbox.script("slow;delay=3", model="gpt-4o")
+        begun = await traced.openai().responses.create(model="gpt-4o", input=PROMPT, background=True)
+        spans = await collector.spans(2)
+        check_tree(spans)
+        request, attempt = spans
+        assert begun.status in ("queued", "in_progress")
+        assert request.attributes["http.response.status_code"] == 200
+        assert request.attributes["gen_ai.usage.output_tokens"] > 0, "it says what came of it"
+        assert request.end < attempt.end
+
+    async def test_claudes_messages(self, traced: Rig, collector: Collector) -> None:
+        order = {"model": "gpt-4o", "max_tokens": 100, "messages": [{"role": "user", "content": PROMPT}]}
+        answer = await traced.post(json.dumps(order).encode(), target="/v1/messages")
+        assert answer.status == 200
+        request, _ = spans = await collector.spans(2)
+        check_tree(spans)
+        assert (request.name, request.attributes["http.route"]) == ("chat gpt-4o", "/v1/messages")
+
+    async def test_embeddings(self, traced: Rig, collector: Collector) -> None:
+        await traced.openai().embeddings.create(model="text-embedding-3-small", input=PROMPT)
+        request, attempt = await collector.spans(2)
+        assert request.name == attempt.name == "embeddings text-embedding-3-small"
+
+
+async def test_several_pictures_have_an_attempt_each(traced: Rig, collector: Collector) -> None:
+    await traced.openai().images.generate(model="gpt-4o-image", prompt=PROMPT, n=2)
+    request, *attempts = spans = await collector.spans(3)
+    check_tree(spans)
+    assert len({one.id for one in attempts}) == 2
+    assert request.attributes["gateway.images"] == 2
+
+
+async def test_an_answer_of_the_cache_asks_none(gateway: StartGateway, collector: Collector) -> None:
+    rig = await gateway(settings(collector, "models: {gpt-4o: {cache: {ttl: 1h}}}"))
+    for _ in range(2):
+        assert (await rig.chat(temperature=0)).status == 200
+    spans = await collector.spans(3)
+    [hit] = [span for span in spans if span.attributes.get("gateway.cache") == "hit"]
+    assert (hit.name, hit.attributes["gateway.cost_usd"]) == ("chat gpt-4o", 0.0)
+    assert not [span for span in spans if span.parent == hit.id]
+
+
+async def test_the_environments_sampler_decides(
+    gateway: StartGateway, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    rig = await gateway(settings(collector))
+    await rig.chat()
+    await rig.chat(headers=PARENT)
+    request, _ = await collector.spans(2)
+    assert request.trace == TRACE, "the client's word goes before"
+
+
+async def test_a_variable_that_makes_no_sense_is_told(
+    gateway: StartGateway, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "sometimes")
+    rig = await gateway(settings(collector))
+    [line] = await rig.log_lines("telemetry_settings")
+    assert "sometimes" in line["message"]
+
+
 class TestRefused:
     async def test_for_its_key(self, traced: Rig, collector: Collector) -> None:
         with pytest.raises(openai.AuthenticationError):
