@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -59,17 +60,20 @@ def _values(pairs: Any) -> dict[str, Any]:
 
 
 class Collector:
-    """``status``: what it answers. ``silent``: it takes what comes and answers nothing. ``requests``: all it got."""
+    """``status``: what it answers. ``silent``: it takes what comes and answers nothing. ``tls``: None for plain HTTP.
+    ``requests``: all it got.
+    """
 
-    def __init__(self, status: int = 200, *, silent: bool = False) -> None:
+    def __init__(self, status: int = 200, *, silent: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.status = status
         self.silent = silent
+        self._tls = tls
         self.requests: list[Received] = []
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -86,7 +90,7 @@ class Collector:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property
     def bytes_seen(self) -> bytes:

@@ -43,8 +43,10 @@ class Telemetry:
             return cls(services)
         from gateway.telemetry.otlp import Collector, Otlp
 
-        losses = Losses(services.log, services.clock.monotonic)
-        place = Collector(settings.traces, settings.metrics, settings.headers, services.gateway_id, __version__)
+        losses, trusted = Losses(services.log, services.clock.monotonic), config.outward.tls.ca_files
+        place = Collector(
+            settings.traces, settings.metrics, settings.headers, services.gateway_id, __version__, trusted
+        )
         try:
             telemetry = cls(services, Otlp(place, losses))
         except ValueError as error:

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import requests
 from opentelemetry.context import Context
@@ -34,6 +35,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.trace_context import TraceContext
 from gateway.core.types import OTHER
+from gateway.runtime.tls import client_context
 from gateway.telemetry.gen_ai import (
     DURATION_BOUNDS,
     FIRST_TOKEN_BOUNDS,
@@ -61,7 +63,8 @@ _UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 class Collector:
     """Where to. ``traces``, ``metrics``: the URLs; empty for none. ``headers``: sent with everything; secrets.
 
-    ``gateway_id``, ``version``: of this gateway, for ``service.instance.id`` and ``service.version``.
+    ``gateway_id``, ``version``: of this gateway, for ``service.instance.id`` and ``service.version``. ``ca_files``:
+    certificate authorities that are trusted beside the system's.
     """
 
     traces: str
@@ -69,6 +72,7 @@ class Collector:
     headers: Mapping[str, str] = field(repr=False)
     gateway_id: str
     version: str
+    ca_files: Sequence[str] = ()
 
 
 class Otlp:
@@ -93,14 +97,14 @@ class Otlp:
         self._exporter: _Counting | None = None
         self._processor: BatchSpanProcessor | None = None
         if collector.traces:
-            exporter = OTLPSpanExporter(collector.traces, headers=collector.headers, session=_session())
+            exporter = OTLPSpanExporter(collector.traces, headers=collector.headers, session=_session(collector))
             self._exporter = _Counting(exporter, losses)
             batch = min(_whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._most)
             self._processor = BatchSpanProcessor(self._exporter, max_queue_size=self._most, max_export_batch_size=batch)
         self._meters: MeterProvider | None = None
         self._measures: _Measures | None = None
         if collector.metrics:
-            metrics = OTLPMetricExporter(collector.metrics, headers=collector.headers, session=_session())
+            metrics = OTLPMetricExporter(collector.metrics, headers=collector.headers, session=_session(collector))
             reader = PeriodicExportingMetricReader(metrics)
             self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
             self._measures = _Measures(self._meters, collector.version)
@@ -285,11 +289,32 @@ def _context(place: TraceContext, *, remote: bool = False) -> SpanContext:
     return SpanContext(place.trace_id, place.span_id, remote, TraceFlags(place.flags), state)
 
 
-def _session() -> requests.Session:
-    """One that leaves the environment's proxies and ``.netrc`` alone, as everything here does."""
+def _session(collector: Collector) -> requests.Session:
+    """One that trusts what everything here trusts, and leaves the environment's proxies and ``.netrc`` alone."""
     session = requests.Session()
     session.trust_env = False
+    session.hooks["response"].append(_refuse_redirect)
+    if "https://" in f"{collector.traces} {collector.metrics}":
+        session.mount("https://", _Adapter(collector.ca_files))
     return session
+
+
+def _refuse_redirect(response: requests.Response, **_: object) -> None:
+    """The exporter would take a redirect, which it does not follow, for success."""
+    if 300 <= response.status_code < 400:
+        response.close()
+        raise requests.RequestException(f"the collector redirects ({response.status_code}), which is not followed")
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """``ca_files``: see Collector."""
+
+    def __init__(self, ca_files: Sequence[str]) -> None:
+        self._context = client_context(ca_files)
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
 
 
 def _whole(variable: str, usual: int) -> int:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import openai
 import pytest
+import trustme
 
 from tests.collector import Collector, SeenSpan
 
@@ -391,7 +394,7 @@ async def test_genai_metrics_have_few_labels_and_the_conventions_buckets(traced:
 class TestACollector:
     """Whatever it does, no request is slower or fails, and what was lost is told once."""
 
-    @pytest.mark.parametrize("status", [400, 401, 404, 500])
+    @pytest.mark.parametrize("status", [302, 400, 401, 404, 500])
     async def test_that_refuses(self, gateway: StartGateway, collector: Collector, status: int) -> None:
         collector.status = status
         rig = await gateway(settings(collector))
@@ -404,6 +407,23 @@ class TestACollector:
         assert str(status) in lines[0]["message"]
         assert not [line for line in rig._read_log() if line["event"] == "stdlib"]
         assert KEY not in (rig.folder / "gateway.log").read_text()
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_that_an_authority_of_ones_own_vouches_for(
+        self, gateway: StartGateway, tmp_path: Path, known: bool
+    ) -> None:
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        async with Collector(tls=context) as collector:
+            rig = await gateway(settings(collector, f"ca_file: {tmp_path}/ca.pem" if known else ""))
+            assert (await rig.chat()).status == 200
+            if known:
+                await collector.spans(2)
+            await rig.gateway._telemetry.close()
+            if not known:
+                assert collector.requests == []
+                assert (await rig.log_lines("telemetry_not_sent"))[0]["spans"] == 2
 
     async def test_that_is_gone(self, gateway: StartGateway, collector: Collector) -> None:
         rig = await gateway(settings(collector))
