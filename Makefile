@@ -106,7 +106,7 @@ prices: $(VENV)/.dev ## where the catalogue's prices differ from genai-prices' (
 	@$(BIN)/python -m scripts.prices $(ARGS)
 
 lock: $(VENV)/.dev ## renew the hash-locked requirements
-	@for set in build base dev docs suites; do scripts/lock.sh $(BIN)/uv $$set; done
+	@for set in build base otel dev docs suites; do scripts/lock.sh $(BIN)/uv $$set; done
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .bench build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules

@@ -34,6 +34,7 @@ from gateway.app.shared_folder import SharedFolder
 from gateway.app.sharing import Sharing
 from gateway.app.status import describe_gateway, in_hand
 from gateway.app.store_care import start_care
+from gateway.app.telemetry import Telemetry
 from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old
@@ -113,6 +114,7 @@ class Gateway:
         services.shared.fleet_is(lambda: self.fleet.size)
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
+        self._telemetry = Telemetry(services)
         self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = [] if parts.server is None else [parts.server]
@@ -139,6 +141,7 @@ class Gateway:
         parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log), worker)
         gateway, services, store = cls(config, parts, load), parts.services, parts.store
         try:
+            gateway._telemetry = Telemetry.start(config, services)
             await gateway.fleet.join()
             await gateway._folder.enter()
             services.budgets.alerts.keep_in(store.alerts)
@@ -254,7 +257,7 @@ class Gateway:
         await asyncio.gather(self._responses.written(), self._response_places.written(), self._paid_work.written())
         await self.services.shared.close()
         await self.services.tasks.cancel_all()
-        await self._learned.write()
+        await asyncio.gather(self._learned.write(), self._telemetry.close())
         await self.services.pool.close()
         await self._images.close()
         await self._snapshots.mask_renderer.close()
@@ -266,7 +269,7 @@ class Gateway:
         services, config = self.services, self.config
         cors = CrossOrigin(self._opened, services)
         listed: list[str] = []
-        main = Dispatch(
+        main = self._telemetry.dispatch(
             {
                 **self._buying_routes(),
                 **health_routes(self._not_ready),

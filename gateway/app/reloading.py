@@ -163,6 +163,7 @@ def _with_what_stays(old: Config, new: Config) -> Config:
         images=old.images,
         time_zone=old.time_zone,
         workers=old.workers,
+        telemetry=old.telemetry,
     )
 
 

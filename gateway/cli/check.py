@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import DONE, FAILED, add_command, as_json, config_in_force
 from gateway.cli.output import say, tell
-from gateway.core.errors import StoreError
+from gateway.core.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -25,12 +25,16 @@ def add_check_parser(commands: Any) -> None:
 
 
 def check_command(options: argparse.Namespace) -> int:
-    """Validate and, if asked, probe. A configuration that is wrong raises ConfigError."""
+    """Validate and, if asked, probe. A configuration that is wrong, or asks for what is not installed, raises
+    ConfigError.
+    """
     from gateway.config import end_warnings, misplaced_store
     from gateway.runtime import today
     from gateway.runtime.descriptors import lowered, possible_descriptor_limit
 
     config, now_ns = config_in_force(options.config), today.now_ns()
+    if config.telemetry.refusal:
+        raise ConfigError([config.telemetry.refusal])
     warnings = [
         *config.warnings,
         *(one.sentence for one in end_warnings(config, now_ns)),

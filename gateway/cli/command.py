@@ -102,6 +102,8 @@ def servable_config(
     config = config_in_force(path, uses, options)
     if refused := misplaced_store(config):
         raise ConfigError([refused])
+    if uses is None and (refused := config.telemetry.refusal):
+        raise ConfigError([refused])
     return config
 
 

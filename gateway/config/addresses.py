@@ -90,6 +90,11 @@ def link(value: object) -> str:
     return split.geturl().rstrip("/")
 
 
+def collector(value: object) -> str:
+    """The base URL of a telemetry collector, http or https, without a slash at its end; or empty."""
+    return "" if value == "" else _web_address(value, "http://localhost:4318").geturl().rstrip("/")
+
+
 def receiver(value: object) -> str:
     """The URL of a webhook's receiver: https, or http on this machine."""
     split = _web_address(value, "https://hooks.example.com/jobs", query=True)

@@ -36,6 +36,7 @@ from gateway.config.settings import (
     Team,
     WebhookConfig,
 )
+from gateway.config.telemetry import build_telemetry, secrets_of
 from gateway.config.upstreams import build_upstreams, known_names
 from gateway.core.connection_options import ConnectionOptions, Proxy
 from gateway.core.images.flux_catalogue import FluxFacts
@@ -53,15 +54,14 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
     """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used.
     ``own``: the models of the user's own catalogue.
     """
-    sections, admin = user.sections, _admin(user, builtin)
-    _check(user, own, builtin, admin)
+    sections, admin = user.sections, _checked(user, own, builtin)
     folder = folder_of(source)
     connections = ConnectionSettings(user, environ, folder)
     upstreams = build_upstreams(user, builtin, connections)
     outward = connections.outward([endpoint for upstream in upstreams.values() for endpoint in upstream.endpoints])
     proxies = _proxies(outward, upstreams)
-    routes = build_routes(user, own, builtin, upstreams)
-    relays = default_route(user, builtin, upstreams)
+    routes, relays = build_routes(user, own, builtin, upstreams), default_route(user, builtin, upstreams)
+    telemetry, unsent = build_telemetry(sections.telemetry, environ)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     return Config(
         listen=sections.listen,
@@ -100,10 +100,11 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         drain=sections.drain,
         drain_delay=sections.drain_delay,
         log=_log(sections, source),
-        secrets=_secrets(sections, admin, upstreams).union(*(proxy.secrets for proxy in proxies)),
+        telemetry=telemetry,
+        secrets=_secrets(sections, admin, upstreams, environ).union(*(proxy.secrets for proxy in proxies)),
         off=off,
         source=source,
-        warnings=(*_warnings(user, builtin, upstreams, off), *_unused_proxy(environ, sections, proxies)),
+        warnings=(*_warnings(user, builtin, upstreams, off), *_unused_proxy(environ, sections, proxies), *unsent),
         trusted_proxies=tuple(ipaddress.ip_network(one) for one in sections.trusted_proxies),
         default_route=tuple(upstream for upstream in relays if upstream.credentials),
         default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
@@ -120,12 +121,14 @@ def _admin(user: Layer, builtin: Layer) -> AdminConfig:
     return AdminConfig(admin.listen, key or "", admin.open_metrics)
 
 
-def _check(user: Layer, own: Layer, builtin: Layer, admin: AdminConfig) -> None:
-    """The rules that bind one setting to another."""
+def _checked(user: Layer, own: Layer, builtin: Layer) -> AdminConfig:
+    """The admin listener, once the rules were looked at that bind one setting to another."""
+    admin = _admin(user, builtin)
     check_left_out((user, own), set(known_names(user, builtin)))
     _check_listeners(user, admin)
     _check_workers(user)
     _check_dependencies(user)
+    return admin
 
 
 def _check_listeners(user: Layer, admin: AdminConfig) -> None:
@@ -288,13 +291,15 @@ def _images(sections: FileSection, folder: Path) -> ImagesConfig:
     )
 
 
-def _secrets(sections: FileSection, admin: AdminConfig, upstreams: dict[str, Upstream]) -> frozenset[str]:
+def _secrets(
+    sections: FileSection, admin: AdminConfig, upstreams: dict[str, Upstream], environ: Mapping[str, str]
+) -> frozenset[str]:
     """Every value that must never be shown."""
     found = {admin.key, sections.webhook_secret, sections.budget_alerts.secret}
     found.update(section.key for section in sections.keys.values())
     found.update(webhook.secret for webhook in sections.webhooks.values())
     found.update(credential.value for upstream in upstreams.values() for credential in upstream.credentials)
-    found.update(passwords(sections.store), passwords(sections.shared_state))
+    found.update(passwords(sections.store), passwords(sections.shared_state), secrets_of(sections.telemetry, environ))
     return frozenset(found - {""})
 
 

@@ -42,6 +42,7 @@ from gateway.config.fields import (
 )
 from gateway.config.key_schema import AlertsSection, KeySection, TeamSection
 from gateway.config.routing_schema import RoutingSection
+from gateway.config.telemetry_schema import TelemetrySection
 from gateway.config.upstream_schema import ModelSection, UpstreamSection
 from gateway.config.webhook_schema import WebhookSection
 
@@ -396,3 +397,4 @@ class FileSection(Section):
         examples=["5s"],
     )
     log: LogSection = Field(default=LogSection(), description="The log.")
+    telemetry: TelemetrySection = Field(default=TelemetrySection(), description="Traces and GenAI metrics.")

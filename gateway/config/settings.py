@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.config.addresses import HostPort
+from gateway.config.telemetry import TelemetryConfig
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.route_rules import Prefer
@@ -229,6 +230,7 @@ class Config:
     webhooks: Mapping[str, WebhookConfig] = field(default_factory=dict)
     jobs: JobsConfig = JobsConfig()
     routing: RoutingConfig = RoutingConfig()
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT

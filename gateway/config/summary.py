@@ -85,5 +85,6 @@ NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {
     "images": lambda config: config.images,
     "time_zone": lambda config: str(config.time_zone),
     "workers": lambda config: config.workers,
+    "telemetry": lambda config: config.telemetry,
 }
 """The settings a reload cannot change, as the file names them (a section stands for all its keys) → their value."""

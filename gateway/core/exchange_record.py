@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.headers import Headers
 from gateway.core.types import (
     Confidence,
     CostClass,
@@ -108,6 +109,24 @@ class Driver(Protocol):
     sent: bool
 
 
+class Trace(Protocol):
+    """The trace of a request, which is told how its exchanges go (telemetry/tracing.py). Nothing of it waits."""
+
+    def exchange_begins(self) -> None: ...
+
+    def attempt_begins(self, attempt: AttemptRecord) -> Headers:
+        """Give the attempt a span. Returns the headers by which its upstream goes on with the trace."""
+        ...
+
+    def exchange_ended(self, record: ExchangeRecord) -> None:
+        """Told once of every exchange that began."""
+        ...
+
+    def joins(self, paying: Trace | None) -> None:
+        """The request waits for what another one pays for; None if that one's trace is not known."""
+        ...
+
+
 @dataclass(slots=True)
 class AttemptRecord:
     """One attempt. Its first fields are what the books keep; ``outcome`` is the slug.
@@ -133,6 +152,7 @@ class AttemptRecord:
     of bodies; ``began``, ``ended`` and ``waited`` for the upstream, in seconds. ``sent``: whether anything may have
     left.
 
+    ``span_id``: of its span; 0 without a trace.
     ``target``: what was asked; ``work``: what is made of the answer, until the exchange is settled; ``driver``: who
     makes it, until it has ended. None for a row that was read.
     """
@@ -168,6 +188,7 @@ class AttemptRecord:
     ended: float = field(default=0.0, compare=False, repr=False)
     waited: float = field(default=0.0, compare=False, repr=False)
     sent: bool = field(default=False, compare=False, repr=False)
+    span_id: int = field(default=0, compare=False, repr=False)
     target: Target | None = field(default=None, compare=False, repr=False)
     work: Work | None = field(default=None, compare=False, repr=False)
     driver: Driver | None = field(default=None, compare=False, repr=False)
@@ -235,6 +256,7 @@ class ExchangeRecord(Booking):
     ``cost``: what the key pays, in US dollars; None if that is not known. ``code``: of the error it was answered with.
     ``job``: the id of the job that it ran in, or waited for; None for none.
     ``cached``: answered with what was kept for an equal request.
+    ``trace``: told how it goes; None where nothing is traced.
     ``expected``: seconds that orders like it take, when it began; None if that was not known. ``learned``: how what was
     learned changed where it began; ``preferred``: what its targets were put in another order by. Empty if nothing did.
     """
@@ -273,3 +295,4 @@ class ExchangeRecord(Booking):
     learned: str = field(default="", compare=False, repr=False)
     preferred: str = field(default="", compare=False, repr=False)
     claims: Claims | None = field(default=None, compare=False, repr=False)
+    trace: Trace | None = field(default=None, compare=False, repr=False)

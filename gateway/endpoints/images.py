@@ -80,6 +80,7 @@ class ImagesEndpoint:
                 if not joined:
                     assert job.client is not None
                     job.webhooks |= wishes.webhooks
+                    job.client.trace = request.trace
                     exchange = Exchange(
                         services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job
                     )

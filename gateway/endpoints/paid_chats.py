@@ -73,6 +73,7 @@ class PaidChats:
         if not joined:
             assert job.client is not None
             job.webhooks |= wishes.webhooks
+            job.client.trace = request.trace
             exchange = Exchange(
                 self._services,
                 operation,

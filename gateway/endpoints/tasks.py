@@ -146,6 +146,7 @@ class CreateTask:
             if not joined:
                 assert job.client is not None
                 job.webhooks |= wishes.webhooks
+                job.client.trace = request.trace
                 # The client has its answer as soon as there is a task; the exchange follows that beyond.
                 exchange = Exchange(
                     services, operation, route, key, job.client, sdk_retry=marks.again, asked=model, job=job

@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import GatewayError
 from gateway.core.exchange_record import OUR_MISTAKE as OUR_MISTAKE
-from gateway.core.exchange_record import AttemptRecord, BookedPrice, Booking, ExchangeRecord
+from gateway.core.exchange_record import AttemptRecord, BookedPrice, Booking, ExchangeRecord, Trace
 from gateway.core.headers import Header, Headers
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import settle_charges
@@ -64,7 +64,15 @@ class Account:
         *("bounds", "record", "refusal", "reservation", "reserved", "unpriced"),
     )
 
-    def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:
+    def __init__(
+        self,
+        services: Services,
+        operation: Asked,
+        route: Route,
+        key: VirtualKey,
+        request_id: str,
+        trace: Trace | None = None,
+    ) -> None:
         self._services = services
         self._prices = services.snapshot.prices
         self._route = route
@@ -82,7 +90,10 @@ class Account:
             attempts=self._attempts,
             listed_model=route.model,
             began=services.clock.monotonic(),
+            trace=trace,
         )
+        if trace is not None:
+            trace.exchange_begins()
         self.reserved = False
         self.reservation: Reservation | None = None
         self.bounds: Sequence[int] | None = None
@@ -123,6 +134,8 @@ class Account:
             driver=attempt,
         )
         self._attempts.append(record)
+        if (trace := self.record.trace) is not None:
+            attempt.trace_headers = tuple(trace.attempt_begins(record))
 
     def from_cache(self) -> None:
         """It is answered with what was kept: nothing is asked of an upstream, and nothing charged."""
@@ -268,6 +281,8 @@ class Account:
             services.metrics.observe(record)
             if self.refusal is None:
                 services.log.request(record)
+            if record.trace is not None:
+                record.trace.exchange_ended(record)
         return self._told
 
     def _close(self, status: int, error: GatewayError | None) -> None:

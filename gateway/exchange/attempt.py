@@ -111,6 +111,7 @@ class Attempt:
     ``waits``: what the attempt waits through, and is interrupted by; their ``deadline`` may be moved before ``run``.
     ``deadline``: the loop's time at which it must have ended.
     ``conversation``: what it carries out.
+    ``trace_headers``: those that every request of it carries, by which its upstream goes on with the trace.
     After ``run``: ``waited`` is the seconds spent waiting for the upstream, ``bytes_out`` and ``bytes_in`` its traffic;
     ``sent`` says whether anything may have left for the upstream.
     """
@@ -130,6 +131,7 @@ class Attempt:
         "bytes_out",
         "conversation",
         "sent",
+        "trace_headers",
         "waited",
     )
 
@@ -158,6 +160,7 @@ class Attempt:
         self.bytes_out = 0
         self._too_late_to_fetch = False
         self.sent = False
+        self.trace_headers: tuple[Header, ...] = ()
 
     @property
     def phase(self) -> Phase:
@@ -301,7 +304,7 @@ class Attempt:
                 command.endpoint or self._plan.endpoint,
                 command.method,
                 command.path,
-                _request_headers(command.key_header, credential.value, command.headers),
+                _request_headers(command.key_header, credential.value, command.headers) + self.trace_headers,
                 command.body,
                 connect_timeout=upstream.timeouts.connect,
                 fresh=self._plan.fresh_connection and not command.free,

@@ -34,7 +34,7 @@ class CachedAnswer:
         self._key = key
         self._client = client
         self._answer = answer
-        self._account = Account(services, operation, route, key, client.request_id)
+        self._account = Account(services, operation, route, key, client.request_id, client.trace)
 
     @property
     def refusal(self) -> GatewayError | None:

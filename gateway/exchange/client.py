@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import Trace
 from gateway.core.headers import Headers
 
 
@@ -15,7 +16,8 @@ class Client(Protocol):
 
     ``request_id``: goes out with every answer. ``loop``: the one that all of it runs in. ``started``: something went
     out. ``gone``: it left before its answer was complete; ``stalled``: it took nothing for too long. ``host``: the
-    host, with its port, that it asked by; None if it named none that can stand in a link.
+    host, with its port, that it asked by; None if it named none that can stand in a link. ``trace``: of its request;
+    None where nothing is traced.
     """
 
     @property
@@ -24,6 +26,8 @@ class Client(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
     @property
     def host(self) -> str | None: ...
+    @property
+    def trace(self) -> Trace | None: ...
     @property
     def started(self) -> bool: ...
     @property

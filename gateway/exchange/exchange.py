@@ -76,7 +76,7 @@ class Exchange:
         self.route = route
         self.key = key
         self.client = client
-        self.account = Account(services, operation, route, key, client.request_id)
+        self.account = Account(services, operation, route, key, client.request_id, client.trace)
         self.deadline = 0.0  # from when it has been let in
         self.sdk_retry = sdk_retry
         self.fetching: FetchAllowance | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import Trace
 from gateway.core.headers import Headers
 
 MOST_COLLECTED = 64 << 20
@@ -158,8 +159,8 @@ class StandInClient:
     It is used in its loop alone, and may serve several exchanges, one after the other, before it ends. An exchange
     whose client left tells it no end: who runs it does (``end``).
 
-    ``request_id``, ``host``: as if a client had asked with them. ``pieces``: those of a stream, one for each time that
-    bytes came; ``divide`` may make several of them.
+    ``request_id``, ``host``, ``trace``: as if a client had asked with them. ``pieces``: those of a stream, one for each
+    time that bytes came; ``divide`` may make several of them.
     """
 
     def __init__(
@@ -168,12 +169,14 @@ class StandInClient:
         loop: asyncio.AbstractEventLoop,
         *,
         host: str | None = None,
+        trace: Trace | None = None,
         most: int = MOST_COLLECTED,
         divide: Callable[[bytes], Sequence[bytes]] | None = None,
     ) -> None:
         self.request_id = request_id
         self.loop = loop
         self.host = host
+        self.trace = trace
         self.pieces = Pieces(most)
         self._divide = divide
         self._started = self._gone = self._stalled = False

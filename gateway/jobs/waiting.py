@@ -96,6 +96,7 @@ class Waiting:
         job.enter(waiter)
         if joined:
             self._services.metrics.job("joined")
+            turn.trace()
         try:
             if wishes.webhook and joined:
                 await self.telling.expect(job, wishes.webhook)
@@ -145,6 +146,12 @@ class _Turn:
         self._patience = patience
         self._deadline = self._time_to_answer()
         self.answered = self.again = False
+
+    def trace(self) -> None:
+        """Say in the request's trace, if it has one, whose work it waits for; ``_book`` says how that ended."""
+        if (trace := self._request.trace) is not None:
+            trace.joins(None if self._stand_in is None else self._stand_in.trace)
+            trace.exchange_begins()
 
     async def accept(self) -> bool:
         """Tell the client that its job is begun, and not to wait: 202. False if it was refused, or ended without an
@@ -362,6 +369,7 @@ class _Turn:
             cost=format_usd(0),
             listed_model=None if found is None else found.model,
             job=job.id,
+            trace=request.trace,
         )
         record.status = status
         if self._error is not None:
@@ -377,6 +385,8 @@ class _Turn:
         if not self.again:
             services.metrics.observe(record)
         services.log.request(record)
+        if record.trace is not None:
+            record.trace.exchange_ended(record)
 
     def told(self) -> None:
         """The request of one that joined has ended: one that left has its row, too."""

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.core.errors import OPENAI_ERRORS, ErrorForm, GatewayError
+from gateway.core.exchange_record import Trace
 from gateway.core.headers import Header, Headers
 from gateway.server.headers import error_headers
 from gateway.server.request import Request
@@ -102,6 +103,10 @@ class Client:
     def host(self) -> str | None:
         """The host, with its port, that the client asked by; None if it named none that can stand in a link."""
         return self.request.host
+
+    @property
+    def trace(self) -> Trace | None:
+        return self.request.trace
 
     def own_headers(self, headers: Headers) -> None:
         """Send these with the answer, whichever it is: what a route's own clients look for."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import Trace
 from gateway.core.headers import Header
 from gateway.core.types import VirtualKey
 from gateway.server.connection import Address, Connection
@@ -38,7 +39,7 @@ class Request:
 
     For the line and the count that its end leaves, each None, 0 or False until it is known:
     ``key``: the one it was made with. ``model``: as the client named it. ``upstream``: the one that was asked.
-    ``route``: the path of its route, parameters in braces.
+    ``route``: the path of its route, parameters in braces. ``trace``: told how it goes; None where nothing is traced.
     ``error``: what it was refused with. ``counted``: an exchange counts it, and logs it unless it refuses it.
     ``status``: what it was answered with; 499 if its client left before. ``seconds``: since it came; None if it was
     refused before it had come whole.
@@ -70,6 +71,7 @@ class Request:
         "seconds",
         "status",
         "target",
+        "trace",
         "upstream",
         "version",
     )
@@ -88,6 +90,7 @@ class Request:
         self.model: str | None = None
         self.upstream: str | None = None
         self.route: str | None = None
+        self.trace: Trace | None = None
         self.error: GatewayError | None = None
         self.seconds: float | None = None
         self.status = self._buffered = 0

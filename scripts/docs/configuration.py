@@ -19,6 +19,9 @@ ENVIRONMENT = {
     "BACKUP_API_KEY": "The key of the built-in `backup`. Without it that upstream is off.",
     "BACKUP_BASE_URL": "Where the built-in `backup` is; `https://api.openai.com` where it is not set.",
     "GATEWAY_ADMIN_KEY": "The admin key, where `admin.key` is left out.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "The collector of traces, where `telemetry.otlp` is empty. OpenTelemetry's other "
+    "variables count as well: [tracing](tracing.md#environment).",
+    "OTEL_SDK_DISABLED": "`true`: nothing is traced, whatever else is said.",
     "GATEWAY_KEY_PEPPER": "The secret, in hexadecimal, that virtual keys are hashed with. Not set: a file beside the "
     "store holds one that was drawn at random.",
 }

@@ -114,6 +114,17 @@ def test_every_dependency_is_locked_and_has_its_reason() -> None:
     assert len(locked("base.txt")) <= 32, "few dependencies are few that can turn"
 
 
+def test_what_traces_need_is_locked_beside_all_that_a_gateway_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    reasons = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    for name in (re.split(r"[<>=; ]", each)[0] for each in project["optional-dependencies"]["otel"]):
+        assert name in locked("otel.txt")
+        assert name not in locked("base.txt"), "only a gateway that traces has it"
+        assert re.search(rf"^\| {re.escape(name)} \|", reasons, re.MULTILINE), f"{name} has no reason"
+    assert locked("base.txt").items() <= locked("otel.txt").items(), "one version of everything"
+    assert len(locked("otel.txt")) - len(locked("base.txt")) <= 10
+
+
 def test_versions_with_known_holes_are_not_locked() -> None:
     base = locked("base.txt")
     for name, floor in FLOORS.items():
@@ -167,7 +178,7 @@ def test_no_locked_version_has_a_published_hole() -> None:
     audit = shutil.which("pip-audit") or shutil.which("pip-audit", path=str(Path(sys.executable).parent))
     if audit is None:
         pytest.skip("PIP-AUDIT IS MISSING: nothing asked for published holes. pipx install pip-audit, then run this")
-    lock = ROOT / "requirements" / "base.txt"
+    lock = ROOT / "requirements" / "otel.txt"  # which has all of base.txt
     done = subprocess.run(
         [audit, "--requirement", lock, "--require-hashes", "--disable-pip", "--progress-spinner", "off"],
         capture_output=True,

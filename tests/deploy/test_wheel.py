@@ -43,9 +43,19 @@ def test_the_drivers_of_a_fleet_are_extras(wheel: zipfile.ZipFile) -> None:
         assert f'extra == "{extra}"' in line, "one gateway on SQLite does without"
 
 
-def test_the_image_has_both_drivers() -> None:
-    locked = (ROOT / "requirements" / "base.txt").read_text(encoding="utf-8")
-    for driver in FLEET.values():
+def test_what_sends_traces_is_an_extra(wheel: zipfile.ZipFile) -> None:
+    [name] = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+    needed = email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist", [])
+    lines = [line for line in needed if line.startswith("opentelemetry-")]
+    assert len(lines) == 2
+    assert all('extra == "otel"' in line for line in lines)
+
+
+def test_the_image_has_both_drivers_and_can_send_traces() -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    [lock] = set(re.findall(r"-r requirements/(\w+)\.txt", dockerfile)) - {"build"}
+    locked = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    for driver in (*FLEET.values(), "opentelemetry-sdk"):
         assert re.search(rf"^{driver}==\S+ ", locked, re.MULTILINE), driver
 
 

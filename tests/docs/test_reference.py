@@ -42,7 +42,7 @@ KEYS = [pytest.param(section, key, id=section.full(key)) for section in sections
 
 def read(section: SectionFacts, key: Key, text: str) -> object:
     """What the schema makes of ``text`` as the value of a key; raises where it refuses it."""
-    environ = dict.fromkeys(("ADMIN_KEY", "HOOK_SECRET", "ALICE_KEY"), "a-value-of-the-environment")
+    environ = dict.fromkeys(("ADMIN_KEY", "HOOK_SECRET", "ALICE_KEY", "OTLP_KEY"), "a-value-of-the-environment")
     problems = Problems()
     document = read_document(read_tree(f"it: {text}", "example", problems), "example", environ, problems)
     assert not problems.lines()

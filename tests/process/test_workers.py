@@ -19,6 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.sandbox import Sandbox
+from tests.collector import Collector
 from tests.engines import PostgresServer, ValkeyServer
 
 from .running import PATIENCE, Answer, Gateway, ask, chat, command, new_client, settings, write
@@ -455,3 +456,19 @@ async def test_a_store_that_hangs_is_shown_and_hides_nothing_else(
         gateway.signal(signal.SIGTERM)
         assert await gateway.wait(within=100) == 0  # a server that hangs keeps none from ending
         own_postgres.resume()
+
+
+async def test_each_worker_sends_its_own_traces_and_what_is_left_at_the_end(fleet: Fleet) -> None:
+    async with Collector() as collector:
+        fleet.write(telemetry={"otlp": collector.url})
+        late = {"OTEL_BSP_SCHEDULE_DELAY": "600000", "PYTHONPATH": str(Path(__file__).parents[2])}
+        async with fleet.serve(late) as gateway:
+            for _ in range(12):
+                async with new_client() as client:
+                    assert (await ask(client, gateway, chat())).status == 200
+            names = {line["gateway"] for line in gateway.events("request")}
+            gateway.signal(signal.SIGTERM)
+            assert await gateway.wait() == 0
+        spans = collector.all_spans()
+        assert Counter(span.kind for span in spans) == {"server": 12, "client": 12}
+        assert {span.resource["service.instance.id"] for span in spans} == names

@@ -46,8 +46,8 @@ class Listener(StandInClient):
     ``goes_on``: whether the response is brought to its end after the next start, if the gateway is stopped.
     """
 
-    def __init__(self, request_id: str, loop: asyncio.AbstractEventLoop, form: ResponsesErrors) -> None:
-        super().__init__(request_id, loop, divide=events_in)
+    def __init__(self, client: Client, form: ResponsesErrors) -> None:
+        super().__init__(client.request_id, client.loop, trace=client.trace, divide=events_in)
         self._form = form
         self.begun = asyncio.Event()
         self.goes_on: Callable[[], bool] = lambda: False
@@ -166,7 +166,7 @@ class Background:
         """Set one going, and tell the client of it: that it is queued, or its events as they come; or with which error
         it was not let in.
         """
-        run, exchange, work = self._prepared(client.request_id, client.loop, asking, None)
+        run, exchange, work = self._prepared(client, asking, None)
         listener, tasks = run.listener, self._services.tasks
         running = tasks.spawn(work, "background")
         waiting = tasks.spawn(listener.begun.wait(), "background-begun")
@@ -188,7 +188,7 @@ class Background:
         """
         assert job.client is not None
         client = job.client
-        run, exchange, work = self._prepared(job.request_id, client.loop, asking, job)
+        run, exchange, work = self._prepared(client, asking, job)
         run.on_begun = partial(_answer, run, client)
         attempts = exchange.account.record.attempts
         run.listener.goes_on = lambda: bool(job.pieces) or any(attempt.task_id for attempt in attempts)
@@ -208,12 +208,12 @@ class Background:
                 job.client.end(Ending(ending.status, ending.headers, None, ending.error))
 
     def _prepared(
-        self, request_id: str, loop: asyncio.AbstractEventLoop, asking: Asking, job: Job | None
+        self, client: Client, asking: Asking, job: Job | None
     ) -> tuple[Run, Exchange, Coroutine[Any, Any, None]]:
         answering, following = asking.answering, asking.following
         form = ResponsesErrors()
         form.failed = asking.operation.failed
-        listener = Listener(request_id, loop, form)
+        listener = Listener(client, form)
         run = Run(asking.key.name, answering, listener)
         leg = None if following is None else following.leg(listener)
         exchange = Exchange(

@@ -187,6 +187,7 @@ class CreateResponse:
         if not joined:
             assert job.client is not None
             job.webhooks |= wishes.webhooks
+            job.client.trace = request.trace
             if chat is not None and chat.background:
                 exchange, work = self._background.in_a_job(job, self._asking(request, chat, key))
             else:

@@ -68,7 +68,7 @@ class Leg(StandInClient):
         keeps_end: Callable[[], bool] = lambda: True,
         keeps_errors: bool = False,
     ) -> None:
-        super().__init__(client.request_id, client.loop, host=client.host, most=0)
+        super().__init__(client.request_id, client.loop, host=client.host, trace=client.trace, most=0)
         self._client = client
         self._stream = stream
         self._on_emit = on_emit
