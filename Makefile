@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-fleet test test-unit compatibility compatibility-results check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
+.PHONY: help run run-fleet test test-unit test-newest compatibility compatibility-results check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -51,6 +51,16 @@ test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tes
 
 test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
 	@$(PYTEST) -n $$(getconf _NPROCESSORS_ONLN) $(UNIT:%=tests/%) $(ARGS)
+
+# What Python will lack it warns of some versions before: there every warning is an error. `make test` may run on the oldest.
+NEWEST := .venv-newest
+LEANING := runtime upstream server exchange telemetry stores/sqlite
+
+test-newest: ## what leans on the interpreter, on the newest Python of this machine: two minutes
+	@newest=$$(scripts/newest_python.sh) || { echo "NO PYTHON BUT THE OLDEST ONE IS HERE: NOTHING WAS TRIED ON A NEWER" >&2; exit 0; }; \
+		$(MAKE) --no-print-directory VENV=$(NEWEST) PYTHON="$$newest" $(NEWEST)/.dev && \
+		echo "on $$($(NEWEST)/bin/python -V):" && \
+		$(NEWEST)/bin/python -m pytest --dist worksteal -n $$(getconf _NPROCESSORS_ONLN) $(LEANING:%=tests/%) $(ARGS)
 
 compatibility: $(VENV)/.dev ## real clients, each in an environment of its own, against the gateway: minutes (ARGS="-k codex")
 	@$(BIN)/python -m tests.compatibility.environments
@@ -109,4 +119,4 @@ lock: $(VENV)/.dev ## renew the hash-locked requirements
 	@for set in build base otel dev docs suites; do scripts/lock.sh $(BIN)/uv $$set; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .bench build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
+	rm -rf $(VENV) $(NEWEST) .bench build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
