@@ -60,13 +60,14 @@ def _values(pairs: Any) -> dict[str, Any]:
 
 
 class Collector:
-    """``status``: what it answers. ``silent``: it takes what comes and answers nothing. ``tls``: None for plain HTTP.
-    ``requests``: all it got.
+    """``status``: what it answers. ``silent``: it takes what comes and answers nothing. ``endless``: its answers
+    have no end. ``tls``: None for plain HTTP. ``requests``: all it got.
     """
 
     def __init__(self, status: int = 200, *, silent: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.status = status
         self.silent = silent
+        self.endless = False
         self._tls = tls
         self.requests: list[Received] = []
         self._server: asyncio.Server | None = None
@@ -143,6 +144,8 @@ class Collector:
                 if headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
                 self.requests.append(Received(head[0].split(" ")[1], headers, body))
+                if self.endless:
+                    await self._flood(writer)
                 if not self.silent:
                     writer.write(b"HTTP/1.1 %d Whatever\r\ncontent-length: 0\r\n\r\n" % self.status)
                     await writer.drain()
@@ -151,6 +154,15 @@ class Collector:
         finally:
             self._open.discard(writer)
             writer.close()
+
+    async def _flood(self, writer: asyncio.StreamWriter) -> None:
+        """Answer for as long as it is read, up to 200 MB."""
+        writer.write(b"HTTP/1.1 %d Whatever\r\ntransfer-encoding: chunked\r\n\r\n" % self.status)
+        for _ in range(200):
+            writer.write(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+        raise AssertionError("all of it was read")
 
 
 def _spans(message: Any) -> list[SeenSpan]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
@@ -59,12 +60,15 @@ class Telemetry:
         if self._sender is None:
             return Dispatch(*args, **options)
         traced = TracedDispatch(*args, **options)
-        traced.trace_by(Tracing(self._sender, self._services.randomness), self._services.clock)
+        services, later = self._services, asyncio.get_running_loop().call_soon
+        tracing = Tracing(self._sender, services.randomness, services.metrics.named_models, later)
+        traced.trace_by(tracing, services.clock)
         return traced
 
     async def close(self) -> None:
         """Send what is left, for a few seconds at most."""
         if self._sender is not None:
+            await asyncio.sleep(0)  # what has just ended is told in the loop's next turn
             await self._sender.close()
 
 
@@ -97,7 +101,7 @@ class TracedDispatch(Dispatch):
             RequestEnd(
                 method=request.method,
                 route=self.route_of(request.path),
-                status=client.status or STATUS_CLIENT_GONE,
+                status=request.status or client.status or STATUS_CLIENT_GONE,
                 gone=client.gone,
                 ended_ns=self._clock.wall_ns(),
                 request_id=request.id,

@@ -18,6 +18,11 @@ _PLACES = {"traces": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "metrics": "OTEL_EXPO
 _SWITCHES = {"traces": "OTEL_TRACES_EXPORTER", "metrics": "OTEL_METRICS_EXPORTER"}
 _NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
+_MILLISECONDS = (
+    *("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"),
+    *("OTEL_METRIC_EXPORT_INTERVAL", "OTEL_METRIC_EXPORT_TIMEOUT"),
+)
+
 INSTALL = "pip install 'piapi-gateway[otel]'"
 
 
@@ -26,18 +31,13 @@ class TelemetryConfig:
     """Where traces and GenAI metrics go.
 
     ``traces``, ``metrics``: the URLs; empty for none. ``headers``: of the file; secrets.
-    ``missing``: the file asks for it, and what sends it is not installed.
+    ``refusal``: why what the file asks for cannot be done; empty if it can.
     """
 
     traces: str = ""
     metrics: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    missing: bool = False
-
-    @property
-    def refusal(self) -> str:
-        """Why it cannot be served; empty if it can."""
-        return f"telemetry.otlp: what sends it is not installed; run: {INSTALL}" if self.missing else ""
+    refusal: str = ""
 
 
 def build_telemetry(section: TelemetrySection, environ: Mapping[str, str]) -> tuple[TelemetryConfig, list[str]]:
@@ -47,8 +47,12 @@ def build_telemetry(section: TelemetrySection, environ: Mapping[str, str]) -> tu
     wanted = [signal for signal, switch in _SWITCHES.items() if environ.get(switch, "").strip() != "none"]
     if section.otlp:
         urls = {signal: f"{section.otlp}/v1/{signal}" for signal in wanted}
-        missing = bool(urls) and not installed()
-        return TelemetryConfig(urls.get("traces", ""), urls.get("metrics", ""), section.headers, missing), []
+        refusal = ""
+        if urls and not installed():
+            refusal = f"telemetry.otlp: what sends it is not installed; run: {INSTALL}"
+        elif urls and (unusable := _unusable(environ)):
+            refusal = f"telemetry.otlp: {unusable}"
+        return TelemetryConfig(urls.get("traces", ""), urls.get("metrics", ""), section.headers, refusal), []
     named, warnings = _of_environment(environ, wanted)
     if not named:
         return TelemetryConfig(), warnings
@@ -57,7 +61,18 @@ def build_telemetry(section: TelemetrySection, environ: Mapping[str, str]) -> tu
             f"the environment sets {BASE} or one like it, and what sends telemetry is not installed: nothing is sent. "
             f"Run: {INSTALL}; or set OTEL_SDK_DISABLED=true"
         ]
+    if unusable := _unusable(environ):
+        return TelemetryConfig(), [*warnings, f"{unusable}: nothing is sent"]
     return TelemetryConfig(named.get("traces", ""), named.get("metrics", ""), section.headers), warnings
+
+
+def _unusable(environ: Mapping[str, str]) -> str:
+    """Which variable the library would refuse, in a sentence; empty for none."""
+    for name in _MILLISECONDS:
+        value = environ.get(name, "").strip()
+        if value and not (value.isdecimal() and int(value)):
+            return f"the environment's {name} must be a number of milliseconds above 0"
+    return ""
 
 
 def _of_environment(environ: Mapping[str, str], wanted: list[str]) -> tuple[dict[str, str], list[str]]:

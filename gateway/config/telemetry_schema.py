@@ -11,6 +11,9 @@ from gateway.config import addresses
 from gateway.config.fields import Read, Section
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_OWN = frozenset(
+    ("connection", "content-encoding", "content-length", "content-type", "expect", "host", "te", "transfer-encoding")
+)
 _VALUE = re.compile(r"[!-~](?:[ !-~]{0,4094}[!-~])?")
 
 
@@ -18,6 +21,8 @@ def header_name(value: object) -> str:
     """A header's name, in lower case (RFC 9110)."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueError("expected a header's name, such as authorization")
+    if value.lower() in _OWN:
+        raise ValueError("this header says how the request is sent, and is not to be set")
     return value.lower()
 
 

@@ -118,8 +118,8 @@ class Trace(Protocol):
         """Give the attempt a span. Returns the headers by which its upstream goes on with the trace."""
         ...
 
-    def exchange_ended(self, record: ExchangeRecord) -> None:
-        """Told once of every exchange that began."""
+    def exchange_ended(self, record: ExchangeRecord, *, counts: bool = True) -> None:
+        """Told once of every exchange that began. ``counts``: whether metrics count it."""
         ...
 
     def joins(self, paying: Trace | None) -> None:

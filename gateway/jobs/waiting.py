@@ -386,7 +386,7 @@ class _Turn:
             services.metrics.observe(record)
         services.log.request(record)
         if record.trace is not None:
-            record.trace.exchange_ended(record)
+            record.trace.exchange_ended(record, counts=not self.again)
 
     def told(self) -> None:
         """The request of one that joined has ended: one that left has its row, too."""

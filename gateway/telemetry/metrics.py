@@ -118,6 +118,10 @@ class Metrics:
         self._of_requests.configure(space)
         self._attempts_of = {}
 
+    def named_models(self) -> frozenset[str]:
+        """The models that are accepted as labels."""
+        return self._space.models
+
     def name_routes(self, routes: frozenset[str]) -> None:
         """Accept these routes as labels, also after a reload."""
         self._listed_routes |= routes

@@ -34,7 +34,6 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.trace_context import TraceContext
-from gateway.core.types import OTHER
 from gateway.runtime.tls import client_context
 from gateway.telemetry.gen_ai import (
     DURATION_BOUNDS,
@@ -153,10 +152,10 @@ class Otlp:
             )
         )
 
-    def measure(self, record: ExchangeRecord) -> None:
-        """Count an exchange that has ended, and its attempts."""
+    def measure(self, record: ExchangeRecord, model: str) -> None:
+        """Count an exchange that has ended, and its attempts. ``model``: a label, of few values."""
         if self._measures is not None:
-            self._measures.count(record)
+            self._measures.count(record, model)
 
     async def close(self, seconds: float = FLUSH_SECONDS) -> None:
         """Send what is left, for at most so long; then what is not sent is lost. A second time does nothing."""
@@ -253,20 +252,22 @@ class _Measures:
         )
         self._tokens = histogram("gen_ai.client.token.usage", "{token}", "Tokens charged for.", TOKEN_BOUNDS)
 
-    def count(self, record: ExchangeRecord) -> None:
+    def count(self, record: ExchangeRecord, model: str) -> None:
         last = record.attempts[-1] if record.attempts else None
         names: Attributes = {
             "gen_ai.operation.name": operation_of_route(record.route),
             "gen_ai.provider.name": provider(None if last is None else last.target),
-            "gen_ai.request.model": record.listed_model or OTHER,
+            "gen_ai.request.model": model,
         }
         error = record.code or ("client_gone" if record.status == 499 else None)
         with_error = names if error is None else {**names, "error.type": error}
         self._requests.record(record.duration or 0.0, with_error)
         if record.first_content is not None and error is None:
             self._first.record(record.first_content, names)
+        over = record.began + (record.duration or 0.0)
         for attempt in record.attempts:
-            self._operations.record(max(0.0, attempt.ended - attempt.began), _attempt_names(attempt, names))
+            lasted = (attempt.ended or over) - attempt.began
+            self._operations.record(max(0.0, lasted), _attempt_names(attempt, names))
         usage = record.usage
         for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
             if tokens:
@@ -293,16 +294,19 @@ def _session(collector: Collector) -> requests.Session:
     """One that trusts what everything here trusts, and leaves the environment's proxies and ``.netrc`` alone."""
     session = requests.Session()
     session.trust_env = False
-    session.hooks["response"].append(_refuse_redirect)
+    session.stream = True  # what a collector answers is looked at by the exporter as far as its status
+    session.hooks["response"].append(_take_status_only)
     if "https://" in f"{collector.traces} {collector.metrics}":
         session.mount("https://", _Adapter(collector.ca_files))
     return session
 
 
-def _refuse_redirect(response: requests.Response, **_: object) -> None:
-    """The exporter would take a redirect, which it does not follow, for success."""
+def _take_status_only(response: requests.Response, **_: object) -> None:
+    """Read none of the body, which may have no end. The exporter would take a redirect, which it does not follow, for
+    success.
+    """
+    response.close()
     if 300 <= response.status_code < 400:
-        response.close()
         raise requests.RequestException(f"the collector redirects ({response.status_code}), which is not followed")
 
 
@@ -315,6 +319,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """The library would have the authorities trusted that it brings itself, beside those of the context."""
+        super().cert_verify(conn, url, verify, cert)
+        if verify is True:
+            conn.ca_certs = conn.ca_cert_dir = None
 
 
 def _whole(variable: str, usual: int) -> int:

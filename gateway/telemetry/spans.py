@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.pricing.prices import usd_number
 from gateway.core.trace_context import TraceContext
-from gateway.core.types import Usage
+from gateway.core.types import OTHER, Usage
 from gateway.telemetry.gen_ai import operation_of_route, operation_of_target, provider
 
 Value = str | int | float | bool
@@ -83,15 +83,18 @@ class RequestEnd:
 @dataclass(slots=True)
 class Told:
     """What the exchanges of a request have told so far. ``status``: the worst that any ended with; ``code``: of the
-    first error.
+    first error; ``model``: the first one, as the configuration names it, or ``other``.
     """
 
     attributes: Attributes = field(default_factory=dict)
     status: int = 0
     code: str | None = None
+    model: str = OTHER
 
-    def add(self, record: ExchangeRecord) -> None:
+    def add(self, record: ExchangeRecord, model: str) -> None:
         """An exchange has ended."""
+        if self.model == OTHER:
+            self.model = model
         for name, value in exchange_attributes(record).items():
             if name in _SUMS and name in self.attributes:
                 self.attributes[name] = self.attributes[name] + value  # type: ignore[operator]
@@ -141,12 +144,11 @@ def request_span(
 
 
 def _request_name(end: RequestEnd, told: Told) -> str:
-    """By the conventions of GenAI where an exchange knows the model, else by those of HTTP: a model that is not known
-    is any text of a client's.
+    """By the conventions of GenAI where the configuration names the model, else by those of HTTP: names are to be few,
+    and any other model is any text of a client's.
     """
-    operation, model = told.attributes.get("gen_ai.operation.name"), told.attributes.get("gen_ai.request.model")
-    if operation and model:
-        return f"{operation} {model}"
+    if told.model != OTHER:
+        return f"{told.attributes['gen_ai.operation.name']} {told.model}"
     return f"{end.method} {end.route}" if end.route is not None else end.method
 
 
@@ -179,8 +181,11 @@ def exchange_attributes(record: ExchangeRecord) -> Attributes:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def attempt_spans(record: ExchangeRecord, request: TraceContext) -> Iterator[Span]:
-    """The spans of an exchange's attempts. ``request``: the place of their request's."""
+def attempt_spans(record: ExchangeRecord, request: TraceContext, model: str) -> Iterator[Span]:
+    """The spans of an exchange's attempts. ``request``: the place of their request's. ``model``: as the configuration
+    names it, or ``other``.
+    """
+    of_clients = model == OTHER or model.endswith("*")  # then what the upstream is asked for is a client's text
     for place, attempt in enumerate(record.attempts):
         if not attempt.span_id:
             continue
@@ -192,7 +197,7 @@ def attempt_spans(record: ExchangeRecord, request: TraceContext) -> Iterator[Spa
         start = _at(record, attempt.began)
         end = _at(record, attempt.ended) if attempt.ended else record.settled_ns
         failed = attempt.outcome != "ok" and not attempt.outcome.startswith("client_")
-        name = operation if target is None else f"{operation} {target.model}"
+        name = operation if target is None or of_clients else f"{operation} {target.model}"
         said = _attempt_attributes(attempt, operation, followed)
         yield Span(name, "client", own, request, start, max(start, end), said, failed)
 

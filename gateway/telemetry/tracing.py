@@ -1,18 +1,23 @@
 """Traces: each request is given a place in one as it comes, each attempt as it begins; their spans are made at the end,
 from the one record that ledger, metrics and log read (telemetry/spans.py).
 
-All of it runs on the event loop, and nothing of it waits: who sends the spans has threads of its own.
+All of it runs on the event loop, and nothing of it waits: who sends the spans has threads of its own. What could fail,
+since a library's code takes part, runs in a turn of the loop for itself: no answer, and no row of the ledger, depends
+on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Protocol
 
 from gateway.core.chance import Randomness
 from gateway.core.exchange_record import AttemptRecord, ExchangeRecord, Trace
 from gateway.core.headers import Headers
 from gateway.core.trace_context import RANDOM, SAMPLED, TraceContext, read_context
+from gateway.telemetry.series import known
 from gateway.telemetry.spans import RequestEnd, Span, Told, attempt_spans, request_span
 
 
@@ -27,17 +32,32 @@ class Sender(Protocol):
         ...
 
     def send(self, span: Span) -> None: ...
-    def measure(self, record: ExchangeRecord) -> None:
-        """An exchange has ended, of a request that is sampled or not."""
+    def measure(self, record: ExchangeRecord, model: str) -> None:
+        """An exchange has ended, of a request that is sampled or not. ``model``: a label, of few values."""
         ...
 
 
 class Tracing:
-    """The maker of traces."""
+    """The maker of traces.
 
-    def __init__(self, sender: Sender, randomness: Randomness) -> None:
+    ``models``: those that the configuration names at that time. ``later``: has a call made in the loop's next turn.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        randomness: Randomness,
+        models: Callable[[], AbstractSet[str]],
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
         self.sender = sender
+        self.later = later
+        self._models = models
         self._randomness = randomness
+
+    def model_of(self, record: ExchangeRecord) -> str:
+        """The model as the configuration names it; ``other`` for one that only clients name."""
+        return known(record.listed_model, self._models())
 
     def begin(self, parents: Sequence[bytes], states: Sequence[bytes], began_ns: int) -> RequestTrace:
         """A request has come.
@@ -86,14 +106,8 @@ class RequestTrace(Trace):
         attempt.span_id = self._tracing.new_span_id()
         return TraceContext(self.own.trace_id, attempt.span_id, self.own.flags, self.own.state).headers
 
-    def exchange_ended(self, record: ExchangeRecord) -> None:
-        sender = self._tracing.sender
-        sender.measure(record)
-        if self.own.sampled:
-            self._told.add(record)
-            for span in attempt_spans(record, self.own):
-                sender.send(span)
-        self._close()
+    def exchange_ended(self, record: ExchangeRecord, *, counts: bool = True) -> None:
+        self._tracing.later(partial(self._tell_exchange, record, counts))
 
     def joins(self, paying: Trace | None) -> None:
         if isinstance(paying, RequestTrace):
@@ -101,6 +115,22 @@ class RequestTrace(Trace):
 
     def request_ended(self, end: RequestEnd) -> None:
         """The request has been answered, or its client has left."""
+        self._tracing.later(partial(self._tell_end, end))
+
+    def _tell_exchange(self, record: ExchangeRecord, counts: bool) -> None:
+        tracing = self._tracing
+        model = tracing.model_of(record)
+        try:
+            if counts:
+                tracing.sender.measure(record, model)
+            if self.own.sampled:
+                self._told.add(record, model)
+                for span in attempt_spans(record, self.own, model):
+                    tracing.sender.send(span)
+        finally:
+            self._close()
+
+    def _tell_end(self, end: RequestEnd) -> None:
         self._end = end
         self._close()
 

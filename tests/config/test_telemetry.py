@@ -134,6 +134,19 @@ class TestTheEnvironment:
         assert KEY not in Redactor(broken.secrets).text(f"not well-formed: Bearer-{KEY}")
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "soon"])
+@pytest.mark.parametrize("name", ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"])
+class TestAVariableThatTheLibraryWouldRefuse:
+    def test_is_refused_where_the_file_asks_for_traces(self, load_text: Load, name: str, value: str) -> None:
+        refusal = load_text(ON, {name: value}).telemetry.refusal
+        assert refusal == f"telemetry.otlp: the environment's {name} must be a number of milliseconds above 0"
+
+    def test_is_a_warning_where_only_the_environment_does(self, load_text: Load, name: str, value: str) -> None:
+        config = load_text("", {**BASE, name: value})
+        assert (places(config), config.telemetry.refusal) == (NOWHERE, "")
+        assert any(name in warning for warning in config.warnings)
+
+
 class TestWithoutTheExtra:
     @pytest.fixture(autouse=True)
     def missing(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from tests.collector import Collector, SeenSpan
 from .conftest import StartGateway
 from .flux import asked, created
 from .harness import ALICE, PROMPT, SECRETS, Rig, chat_body, eventually
-from .moments import nothing_in_flight, start
+from .moments import connect, nothing_in_flight, start
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=of-the-client"}
@@ -289,6 +289,15 @@ class TestRefused:
         assert (span.name, span.attributes["error.type"]) == ("POST /v1/chat/completions", "model_not_found")
         assert (span.attributes["gateway.key"], span.attributes["gen_ai.request.model"]) == ("alice", "no-such")
 
+    async def test_for_its_body(self, traced: Rig, collector: Collector) -> None:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ALICE}\r\n"
+        reader, writer = await connect(traced)
+        writer.write(f"{head}transfer-encoding: chunked\r\n\r\nZZZ\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        [span] = await collector.spans(1)
+        assert (span.attributes["http.response.status_code"], span.attributes["error.type"]) == (400, "malformed_http")
+
     async def test_for_its_address(self, traced: Rig, collector: Collector) -> None:
         await traced.post(chat_body(), target="/v1/nothing/secret-in-a-path?key=secret-in-a-query")
         [span] = await collector.spans(1)
@@ -391,6 +400,18 @@ async def test_genai_metrics_have_few_labels_and_the_conventions_buckets(traced:
     assert tokens == {"input": row.input_tokens, "output": row.output_tokens}
 
 
+async def test_what_only_clients_name_makes_neither_series_nor_names(
+    gateway: StartGateway, collector: Collector
+) -> None:
+    rig = await gateway(settings(collector))
+    for number in range(3):
+        await rig.chat(model=f"no-such-{number}")
+    await rig.gateway._telemetry.close()
+    assert {span.name for span in collector.all_spans()} == {"POST /v1/chat/completions", "chat"}
+    series = [labels for found in collector.metrics().values() for labels, *_ in found]
+    assert {labels["gen_ai.request.model"] for labels in series} == {"other"}
+
+
 class TestACollector:
     """Whatever it does, no request is slower or fails, and what was lost is told once."""
 
@@ -430,6 +451,17 @@ class TestACollector:
         await collector.close()
         answers = await asyncio.gather(*(rig.chat() for _ in range(20)))
         assert {answer.status for answer in answers} == {200}
+
+    async def test_whose_answers_have_no_end_is_not_listened_to(
+        self, gateway: StartGateway, collector: Collector
+    ) -> None:
+        collector.endless = True
+        rig = await gateway(settings(collector))
+        for number in range(1, 4):
+            assert (await rig.chat()).status == 200
+            await collector.spans(2 * number)
+        await rig.gateway._telemetry.close()
+        assert not [line for line in rig._read_log() if line["event"] == "telemetry_not_sent"]
 
     async def test_that_hangs_is_waited_for_a_few_seconds_at_the_end(
         self, gateway: StartGateway, collector: Collector

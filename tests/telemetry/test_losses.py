@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.telemetry.log import Log
-from gateway.telemetry.losses import LIBRARY, TOLD_EVERY, Losses
+from gateway.telemetry.losses import LIBRARY, LONGEST, TOLD_EVERY, Losses
+from gateway.telemetry.redaction import Redactor
 
 
 class Told:
@@ -20,11 +21,11 @@ class Told:
         self.now = 100.0
         self._path = folder / "log"
         with self._path.open("w", encoding="utf-8") as stream:
-            self._log = Log("json", "info", stream=stream)
-        self.losses = Losses(self._log, lambda: self.now)
+            self.log = Log("json", "info", stream=stream)
+        self.losses = Losses(self.log, lambda: self.now)
 
     def lines(self) -> list[tuple[int, str]]:
-        self._log.flush()
+        self.log.flush()
         lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
         return [(line["spans"], line["message"]) for line in lines if line["event"] == "telemetry_not_sent"]
 
@@ -58,6 +59,33 @@ def test_spans_that_found_no_room_need_no_word_of_the_library(told: Told) -> Non
     told.losses.lost(3)
     told.losses.tell()
     assert told.lines() == [(3, "more came than could be sent")]
+
+
+def test_words_that_give_up_are_told_with_the_reason_before_them(told: Told) -> None:
+    library = logging.getLogger(f"{LIBRARY}.exporter")
+    library.warning("Transient error %s, retrying", "Max retries exceeded with url: /v1/a-token (Connection refused)")
+    library.error("Failed to export spans batch due to timeout, max retries or shutdown.")
+    told.losses.tell()
+    [(_, message)] = told.lines()
+    assert message == (
+        "Failed to export spans batch due to timeout, max retries or shutdown.; before that: "
+        "Transient error Max retries exceeded (Connection refused), retrying"
+    )
+
+
+def test_no_part_of_a_secret_is_told_where_a_message_is_cut(told: Told) -> None:
+    told.log.redactor = Redactor([secret := "a-collectors-key-0123456789-0123456789"])
+    logging.getLogger(f"{LIBRARY}.exporter").error("x" * (LONGEST - 20) + secret)
+    told.losses.tell()
+    [(_, message)] = told.lines()
+    assert "a-collectors-key" not in message
+
+
+def test_what_a_client_wrote_into_its_tracestate_is_told_nowhere(told: Told) -> None:
+    logging.getLogger(f"{LIBRARY}.exporter").error("the reason")
+    logging.getLogger(f"{LIBRARY}.trace.span").warning("Member doesn't match: %s", "words-of-the-client")
+    told.losses.tell()
+    assert told.lines() == [(0, "the reason")]
 
 
 def test_headers_that_the_library_repeats_are_told_nowhere(told: Told) -> None:

@@ -47,10 +47,12 @@ def ended(**fields: Any) -> RequestEnd:
     )
 
 
-def span_of(end: RequestEnd, *records: ExchangeRecord, parent: TraceContext | None = None) -> Span:
+def span_of(
+    end: RequestEnd, *records: ExchangeRecord, parent: TraceContext | None = None, model: str = "gpt-4o"
+) -> Span:
     told = Told()
     for one in records:
-        told.add(one)
+        told.add(one, model)
     return request_span(OWN, parent, AT - 3_000_000_000, end, told, None)
 
 
@@ -87,7 +89,7 @@ def test_a_request_that_went_well() -> None:
 
 
 def test_an_attempt_lies_within_its_request() -> None:
-    [span] = attempt_spans(record(attempt()), OWN)
+    [span] = attempt_spans(record(attempt()), OWN, "gpt-4o")
     assert (span.name, span.kind, span.failed, span.remote) == ("chat gpt-4o", "client", False, False)
     assert span.own == TraceContext(7, 9, SAMPLED, "vendor=1")
     assert span.parent == OWN
@@ -99,11 +101,21 @@ def test_an_attempt_lies_within_its_request() -> None:
     assert "http.request.resend_count" not in said
 
 
+@pytest.mark.parametrize("model", ["other", "gpt-4o*"])
+def test_a_name_that_a_client_chose_names_no_span(model: str) -> None:
+    """Collectors count spans by their names: they are to be few."""
+    [span] = attempt_spans(record(attempt()), OWN, model)
+    assert span.name == "chat"
+    assert span.attributes["gen_ai.request.model"] == "gpt-4o"
+    named = {"other": f"POST {CHAT}", "gpt-4o*": "chat gpt-4o*"}
+    assert span_of(ended(), record(attempt()), model=model).name == named[model]
+
+
 def test_each_attempt_says_why_the_next_one_was_made_and_where() -> None:
     first = attempt(outcome="upstream_5xx", phase=Phase.REJECTED, status=503, ended=101.0, detail="Oh dear, sk-123456")
     second = attempt(span_id=10, number=2, began=101.25)
     second.endpoint = PROXY.url
-    spans = list(attempt_spans(record(first, second), OWN))
+    spans = list(attempt_spans(record(first, second), OWN, "gpt-4o"))
     assert [span.failed for span in spans] == [True, False]
     assert spans[0].attributes["error.type"] == "upstream_5xx"
     assert spans[0].attributes["gateway.failover.reason"] == "upstream_5xx"
@@ -116,18 +128,18 @@ def test_each_attempt_says_why_the_next_one_was_made_and_where() -> None:
 
 def test_of_parts_side_by_side_none_is_another_ones_failover() -> None:
     failed = attempt(outcome="upstream_5xx", subrequest=0)
-    [first, _] = attempt_spans(record(failed, attempt(span_id=10, subrequest=1)), OWN)
+    [first, _] = attempt_spans(record(failed, attempt(span_id=10, subrequest=1)), OWN, "gpt-4o")
     assert "gateway.failover.to" not in first.attributes
 
 
 def test_an_attempt_that_a_leaving_client_ended_is_no_error() -> None:
-    [span] = attempt_spans(record(attempt(outcome="client_gone_stream")), OWN)
+    [span] = attempt_spans(record(attempt(outcome="client_gone_stream")), OWN, "gpt-4o")
     assert span.attributes["error.type"] == "client_gone_stream"
     assert not span.failed
 
 
 def test_an_attempt_without_an_end_ends_with_its_request() -> None:
-    [span] = attempt_spans(record(attempt(ended=0.0)), OWN)
+    [span] = attempt_spans(record(attempt(ended=0.0)), OWN, "gpt-4o")
     assert span.end_ns == AT
 
 
@@ -212,7 +224,7 @@ def test_one_that_joined_says_who_paid() -> None:
 
 def test_an_answer_of_the_cache_has_no_attempt() -> None:
     hit = record(cached=True, charged=0, usage=Usage(), upstream=None, first_content=None)
-    assert list(attempt_spans(hit, OWN)) == []
+    assert list(attempt_spans(hit, OWN, "gpt-4o")) == []
     span = span_of(ended(), hit)
     assert span.attributes["gateway.cache"] == "hit"
     assert "gen_ai.provider.name" not in span.attributes

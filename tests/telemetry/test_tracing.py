@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import pytest
 
 from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.trace_context import TraceContext, read_context
@@ -12,6 +15,7 @@ from gateway.telemetry.tracing import RequestTrace, Tracing
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = [f"00-{TRACE}-{SPAN}-01".encode()]
+MODELS = frozenset(("gpt-4o",))
 END = RequestEnd("POST", "/v1/chat/completions", 200, False, 2_000, "req_1")
 
 
@@ -23,6 +27,7 @@ class Sent:
     traces: bool = True
     spans: list[Span] = field(default_factory=list)
     measured: list[ExchangeRecord] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
     def samples(self, parent: TraceContext | None, trace_id: int) -> tuple[bool, str]:
         sampled = self.all_of_them if parent is None else parent.sampled
@@ -31,19 +36,22 @@ class Sent:
     def send(self, span: Span) -> None:
         self.spans.append(span)
 
-    def measure(self, record: ExchangeRecord) -> None:
+    def measure(self, record: ExchangeRecord, model: str) -> None:
         self.measured.append(record)
+        self.models.append(model)
 
 
 def begin(sent: Sent, *parents: bytes, states: tuple[bytes, ...] = ()) -> RequestTrace:
-    return Tracing(sent, random.Random(1)).begin(parents, states, 1_000)
+    return Tracing(sent, random.Random(1), lambda: MODELS, lambda work: work()).begin(parents, states, 1_000)
 
 
-def exchange(trace: RequestTrace) -> ExchangeRecord:
+def exchange(trace: RequestTrace, model: str = "gpt-4o") -> ExchangeRecord:
     attempt = AttemptRecord("piapi", "https://api.piapi.ai", "first", outcome="ok")
     trace.exchange_begins()
     trace.attempt_begins(attempt)
-    return ExchangeRecord("x1", route="/v1/chat/completions", model="gpt-4o", attempts=[attempt], settled_ns=2_000)
+    record = ExchangeRecord("x1", route="/v1/chat/completions", model=model, attempts=[attempt], settled_ns=2_000)
+    record.listed_model = model
+    return record
 
 
 def test_a_trace_goes_on_from_the_clients_to_the_upstream() -> None:
@@ -126,3 +134,40 @@ def test_where_only_metrics_are_sent_no_trace_goes_on() -> None:
     sent = Sent(all_of_them=False, traces=False)
     trace = begin(sent, f"00-{TRACE}-{SPAN}-00".encode())
     assert trace.attempt_begins(AttemptRecord("piapi", "https://api.piapi.ai", "first")) == ()
+
+
+def test_only_models_of_the_configuration_name_spans_and_series() -> None:
+    sent = Sent()
+    for model in ("gpt-4o", "a-clients-own-words"):
+        trace = begin(sent)
+        trace.exchange_ended(exchange(trace, model))
+        trace.request_ended(END)
+    assert [span.name for span in sent.spans if span.kind == "server"] == ["chat gpt-4o", "POST /v1/chat/completions"]
+    assert sent.spans[-1].attributes["gen_ai.request.model"] == "a-clients-own-words"
+    assert sent.models == ["gpt-4o", "other"]
+
+
+def test_what_goes_wrong_with_a_span_goes_wrong_in_a_turn_of_its_own() -> None:
+    """No answer and no row of the ledger waits for it, and the request's own span is sent all the same."""
+
+    class Broken(Sent):
+        def measure(self, record: ExchangeRecord, model: str) -> None:
+            raise RuntimeError("a sampler, a resource detector, a bug")
+
+    turns: list[Callable[[], None]] = []
+    sent = Broken()
+    trace = Tracing(sent, random.Random(1), lambda: MODELS, turns.append).begin((), (), 1_000)
+    trace.exchange_ended(exchange(trace))
+    trace.request_ended(END)
+    assert sent.spans == []
+    with pytest.raises(RuntimeError):
+        turns[0]()
+    turns[1]()
+    assert [span.kind for span in sent.spans] == ["server"]
+
+
+def test_a_request_that_is_told_to_come_again_is_no_figure() -> None:
+    sent = Sent()
+    trace = begin(sent)
+    trace.exchange_ended(exchange(trace), counts=False)
+    assert sent.measured == []
