@@ -25,6 +25,7 @@ COMMANDS = {
         "serve",
         "demo",
         "sandbox",
+        "init",
         "check",
         "models",
         "keys",
