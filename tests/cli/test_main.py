@@ -27,6 +27,7 @@ COMMANDS = {
         "sandbox",
         "init",
         "check",
+        "doctor",
         "models",
         "keys",
         "usage",
