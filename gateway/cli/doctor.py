@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.cli.command import BOOKS, DONE, FAILED, KEYS, add_command, as_json, config_in_force, config_path
+from gateway.cli.command import DONE, FAILED, add_command, as_json, config_in_force, config_path
 from gateway.cli.output import say
 from gateway.core.errors import ConfigError
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 LOOK_WITHIN = 12.0
 """Seconds for each look; all are made at once."""
 
-_WITHOUT_UPSTREAMS = BOOKS | KEYS | {"listen", "limits", "images", "shared_state", "workers", "telemetry", "ca_file"}
-"""What is looked at where the environment lacks an upstream's key."""
+_UPSTREAMS = ("upstreams", "proxy", "no_proxy", "ca_file")
 
 
 class Look(NamedTuple):
-    """A look. ``name``: what is told if it fails. ``needs_config``: whether it goes by the configuration."""
+    """A look. ``name``: what is told if it fails. ``settings``: of the configuration, those that it goes by; with None
+    it can do without a configuration.
+    """
 
     name: str
     look: Callable[[Seen], Awaitable[Sequence[Finding]]]
-    needs_config: bool = True
+    settings: Sequence[str] | None = None
 
 
 def add_doctor_parser(commands: Any) -> None:
@@ -62,23 +63,21 @@ def doctor_command(options: argparse.Namespace) -> int:
 def see(options: argparse.Namespace) -> Seen:
     """What all looks go by, however much of the configuration can be read."""
     from gateway.cli.looks.finding import Seen
-    from gateway.config import load_admin
+    from gateway.config import load_admin, load_rest
 
-    source, errors = config_path(options.config), tuple[str, ...]()
-    config = None
+    source = config_path(options.config)
+    config, errors, broken = None, tuple[str, ...](), frozenset[str]()
     try:
         config = config_in_force(source)
     except ConfigError as error:
         errors = tuple(str(error).splitlines())
-        try:
-            config = config_in_force(source, _WITHOUT_UPSTREAMS)
-        except ConfigError:
-            pass
+        if (rest := load_rest(source, os.environ)) is not None:
+            config, broken = rest
     try:
-        admin = load_admin(source, os.environ) if config is None else config.admin
+        admin = config.admin if config and "admin" not in broken else load_admin(source, os.environ)
     except ConfigError:
         admin = None
-    return Seen(source, config, errors, admin, time.time_ns(), options.offline)
+    return Seen(source, config, errors, broken, admin, time.time_ns(), options.offline)
 
 
 def all_looks() -> Sequence[Look]:
@@ -86,21 +85,22 @@ def all_looks() -> Sequence[Look]:
     from gateway.cli.looks import books, collector, disks, listeners, machine, settings, shared, upstreams
 
     return (
-        Look("python", machine.look_at_python, needs_config=False),
-        Look("extras", machine.look_at_extras),
-        Look("open files", machine.look_at_descriptors),
-        Look("configuration", settings.look_at_configuration, needs_config=False),
-        Look("models", settings.look_at_endings),
-        Look("file modes", settings.look_at_modes),
-        Look("store's folder", disks.look_at_store_folder),
-        Look("store", books.look_at_store),
-        Look("held budgets", books.look_at_held),
-        Look("virtual keys", books.look_at_keys),
-        Look("shared state", shared.look_at_shared_state),
-        Look("images folder", disks.look_at_images),
-        Look("listeners", listeners.look_at_listeners, needs_config=False),
-        Look("upstreams", upstreams.look_at_upstreams),
-        Look("telemetry", collector.look_at_collector),
+        Look("python", machine.look_at_python),
+        Look("extras", machine.look_at_extras, ("store", "shared_state", "telemetry")),
+        Look("open files", machine.look_at_descriptors, ("limits",)),
+        Look("configuration", settings.look_at_configuration),
+        Look("models", settings.look_at_endings, ("models", "catalogue", "upstreams")),
+        Look("file modes", settings.look_at_modes, ("store", "images")),
+        Look("store's folder", disks.look_at_store_folder, ("store",)),
+        Look("store", books.look_at_store, ("store",)),
+        Look("held budgets", books.look_at_held, ("store",)),
+        Look("virtual keys", books.look_at_keys, ("store", "keys", "teams", "models", "catalogue", "default_route")),
+        Look("shared state", shared.look_at_shared_state, ("shared_state",)),
+        Look("images folder", disks.look_at_images, ("images",)),
+        Look("admin listener", listeners.look_at_admin),
+        Look("main listener", listeners.look_at_main, ("listen",)),
+        Look("upstreams", upstreams.look_at_upstreams, _UPSTREAMS),
+        Look("telemetry", collector.look_at_collector, ("telemetry", "ca_file")),
     )
 
 
@@ -117,8 +117,6 @@ async def look_at_all(seen: Seen, looks: Sequence[Look], told: Callable[[int, in
 
     async def one(look: Look) -> Sequence[Finding]:
         nonlocal done
-        if look.needs_config and seen.config is None:
-            return [not_looked_at(look.name, "the configuration cannot be read")]
         try:
             async with asyncio.timeout(LOOK_WITHIN):
                 return await look.look(seen)
@@ -126,17 +124,26 @@ async def look_at_all(seen: Seen, looks: Sequence[Look], told: Callable[[int, in
             return [not_looked_at(look.name, f"it took more than {LOOK_WITHIN:g} s")]
         finally:
             done += 1
-            told(done, len(looks))
+            told(done, len(possible))
 
+    possible = [look for look in looks if _can_look(look, seen)]
     rows: list[Finding] = []
-    for look, found in zip(looks, await asyncio.gather(*map(one, looks), return_exceptions=True), strict=True):
+    for look, found in zip(possible, await asyncio.gather(*map(one, possible), return_exceptions=True), strict=True):
         if isinstance(found, Exception):  # of what it met outside, which is no reason to keep the rest back
             rows.append(not_looked_at(look.name, f"{type(found).__name__}: {found}"))
         elif isinstance(found, BaseException):
             raise found
         else:
             rows += found
+    left = [look.name for look in looks if look not in possible]
+    if left:
+        rows.append(not_looked_at(", ".join(left), "the configuration has errors where it speaks of them"))
     return rows
+
+
+def _can_look(look: Look, seen: Seen) -> bool:
+    """Whether the configuration says what the look goes by."""
+    return look.settings is None or (seen.config is not None and seen.broken.isdisjoint(look.settings))
 
 
 def findings_text(findings: Sequence[Finding]) -> str:

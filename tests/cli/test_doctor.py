@@ -146,14 +146,21 @@ async def test_the_clock_is_held_against_the_dates_of_answers() -> None:
     assert -660 < dated.ahead["slow"] < -540
 
 
-async def test_a_configuration_with_errors_does_not_keep_the_rest_back(folder: Path) -> None:
-    write(folder, "admin: {listen: '127.0.0.1:1'}\ndrian: 30s\nlimits: {in_flight: lots}\n")
+async def test_a_configuration_with_errors_does_not_keep_the_rest_back(folder: Path, sandbox: Sandbox) -> None:
+    document = settings(sandbox, folder) | {"drian": "30s", "limits": {"in_flight": "lots"}}
+    write(folder, document)
     rows = await examined(1)
-    errors = named(rows, "configuration")
-    assert [row["found"].split(": ")[0] for row in errors] == ["config.yaml:2:1", "config.yaml:3:21"]
-    assert named(rows, "python")[0]["state"] == "ok"
-    assert named(rows, "admin listener")[0]["found"].startswith("127.0.0.1:1 ")
-    assert "not looked at" in named(rows, "store")[0]["found"]
+    assert [row["found"].split(": ")[1] for row in named(rows, "configuration")] == ["drian", "limits.in_flight"]
+    assert {row["name"] for row in rows if row["found"].startswith("not looked at")} == {"open files", "clock"}
+    assert named(rows, "store")[0]["state"] == "ok"
+    assert [row["state"] for row in named(rows, "upstream piapi")] == ["ok"] * 4
+
+
+async def test_a_file_that_is_no_configuration_at_all(folder: Path) -> None:
+    write(folder, "listen: [127.0.0.1\n")
+    rows = await examined(1, "--offline")
+    assert [row["name"] for row in rows][:2] == ["python", "configuration"]
+    assert rows[-1]["name"].startswith("extras, open files, models, file modes, store's folder, store, ")
 
 
 async def test_without_an_upstreams_variable_the_rest_is_looked_at(folder: Path) -> None:
@@ -163,7 +170,16 @@ async def test_without_an_upstreams_variable_the_rest_is_looked_at(folder: Path)
     assert "NOT_SET_ANYWHERE" in named(rows, "configuration")[0]["found"]
     assert "damaged or not a database" in named(rows, "store")[0]["found"]
     assert named(rows, "images folder")[0]["state"] == "ok"
-    assert "not looked at" in named(rows, "upstreams")[0]["found"]
+    assert rows[-1]["name"] == "models, upstreams"
+
+
+async def test_a_setting_that_is_wrong_is_not_taken_for_its_default(folder: Path) -> None:
+    (folder / "gateway.db").write_bytes(b"no database" * 1000)
+    write(folder, f"store: nowhere\nlisten: here\nadmin: {{listen: '{NOWHERE['listen']}'}}\n")
+    rows = await examined(1, "--offline")
+    assert "no database" not in json.dumps(rows)
+    assert {"store", "main listener"} <= set(rows[-1]["name"].split(", "))
+    assert named(rows, "admin listener")[0]["found"].startswith("127.0.0.1:1 ")
 
 
 def test_a_file_that_is_not_there(folder: Path) -> None:
@@ -245,10 +261,8 @@ async def test_one_look_that_fails_or_hangs_does_not_end_the_rest(monkeypatch: p
     async def works(_: Seen) -> Sequence[Finding]:
         return [Finding("three", "ok", "found")]
 
-    looks = [
-        doctor.Look(name, look, needs_config=False) for name, look in zip("abc", (fails, hangs, works), strict=True)
-    ]
-    seen: Any = Seen(None, None, (), None, 0)
+    looks = [doctor.Look(name, look) for name, look in zip("abc", (fails, hangs, works), strict=True)]
+    seen: Any = Seen(None, None, (), frozenset(), None, 0)
     rows = await doctor.look_at_all(seen, looks, lambda number, _: told.append(number))
     assert [(row.name, row.state) for row in rows] == [("a", "warning"), ("b", "warning"), ("three", "ok")]
     assert "RuntimeError: odd" in rows[0].found

@@ -43,7 +43,7 @@ def judge_store(name: str, look: StoreLook | None) -> list[Finding]:
         return [wrong("store", f"{shown} is of a newer version; this one knows {look.known}", advice)]
     rows = [judge_damage(look)]
     if look.schema < look.known:
-        advice = "back it up (piapi-gateway backup DIR), then start: it is brought up to date by itself"
+        advice = "back it up, then start: a gateway brings it up to date by itself"
         return [warning("store", f"{shown} is of an older version; this one has {look.known}", advice), *rows]
     return [ok("store", shown), *rows, *judge_books(look)]
 

@@ -26,15 +26,16 @@ class Finding(NamedTuple):
 class Seen:
     """What all looks go by.
 
-    ``source``: the configuration's file; None for the built-in defaults. ``config``: what it says, as far as it can be
-    read; None if it cannot. ``errors``: what is wrong with it; then its upstreams are not to be relied on. ``admin``:
-    what it says of the admin listener, also where it has mistakes elsewhere. ``now_ns``:
-    Unix nanoseconds.
+    ``source``: the configuration's file; None for the built-in defaults. ``config``: what it says in those settings
+    that have no errors; None if it makes no sense as a whole. ``errors``: what is wrong with it. ``broken``: the
+    settings that have errors. ``admin``: what it says of the admin listener. ``now_ns``: Unix nanoseconds.
+    ``offline``: no upstream and no collector is to be asked.
     """
 
     source: Path | None
     config: Config | None
     errors: tuple[str, ...]
+    broken: frozenset[str]
     admin: AdminConfig | None
     now_ns: int
     offline: bool = False

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.cli.looks.finding import Finding, Seen, not_looked_at, ok, warning, wrong
@@ -14,6 +15,7 @@ from gateway.core.errors import GatewayError, OperatorError
 if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.config.addresses import HostPort
+    from gateway.config.settings import AdminConfig
 
 Port = Literal["free", "taken", "forbidden", "elsewhere", "any"]
 """A listener's port: nothing listens there; something does; this user may not; the address is not this machine's; the
@@ -29,27 +31,42 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _LARGEST = 64 << 10
 
 
-async def look_at_listeners(seen: Seen) -> Sequence[Finding]:
-    """The admin listener, who answers there, and the main one."""
-    from gateway.cli.admin_client import AdminClient, NoGateway, WrongAdminKey
+async def look_at_admin(seen: Seen) -> Sequence[Finding]:
+    """The admin listener, and who answers there."""
+    from gateway.cli.admin_client import NoGateway, WrongAdminKey
 
+    name = "admin listener"
     if seen.admin is None:
-        return [not_looked_at("admin listener", "the configuration does not say where it is")]
-    place, name = seen.admin.listen, "admin listener"
-    running: dict[str, Any] | None = None
+        return [not_looked_at(name, "the configuration does not say where it is")]
+    place = seen.admin.listen
     try:
-        running = await AdminClient(f"http://{place}", seen.admin.key).state()
-        rows = [judge_running(str(place), running), *_of_configuration(seen, running)]
+        running = await _state(seen.admin)
     except NoGateway:
-        rows = [judge_port(name, str(place), see_port(place))]
+        return [judge_port(name, str(place), see_port(place))]
     except WrongAdminKey:
         advice = "name the configuration it runs with (--config), or set admin.key to its key"
-        rows = [wrong(name, f"what answers at {place} has another admin key", advice)]
+        return [wrong(name, f"what answers at {place} has another admin key", advice)]
     except (OperatorError, GatewayError) as error:
         said = error.message if isinstance(error, GatewayError) else str(error)
-        rows = [wrong(name, said, f"see what listens there: ss -ltnp 'sport = :{place.port}'")]
-    main = [] if seen.config is None else [await _main(seen.config.listen, running is not None)]
-    return [*rows, *main]
+        return [wrong(name, said, f"see what listens there: ss -ltnp 'sport = :{place.port}'")]
+    return [judge_running(str(place), running), *_of_configuration(seen, running)]
+
+
+async def _state(admin: AdminConfig) -> dict[str, Any]:
+    from gateway.cli.admin_client import AdminClient
+
+    return await AdminClient(f"http://{admin.listen}", admin.key).state()
+
+
+async def look_at_main(seen: Seen) -> Sequence[Finding]:
+    """The main listener, and whether a gateway there is ready."""
+    if seen.config is None:
+        return []
+    running = False
+    if seen.admin is not None:
+        with suppress(OperatorError, GatewayError):
+            running = bool(await _state(seen.admin))
+    return [await _main(seen.config.listen, running)]
 
 
 def judge_running(place: str, status: Mapping[str, Any]) -> Finding:
@@ -63,7 +80,7 @@ def judge_running(place: str, status: Mapping[str, Any]) -> Finding:
 def _of_configuration(seen: Seen, status: Mapping[str, Any]) -> list[Finding]:
     from gateway.stores.engines import read_store
 
-    if seen.config is None or seen.errors:
+    if seen.config is None or not seen.broken.isdisjoint(("store", "upstreams")):
         return []
     return [judge_sameness(status, read_store(seen.config.store).name, _hosts(seen.config))]
 

@@ -49,7 +49,7 @@ async def look_at_endings(seen: Seen) -> Sequence[Finding]:
     """Models of which a target has ended or soon will."""
     from gateway.config import end_warnings
 
-    if seen.config is None or seen.errors:
+    if seen.config is None:
         return []
     ends = list(end_warnings(seen.config, seen.now_ns))
     first = min(ends, key=lambda end: end.days, default=None)
