@@ -51,13 +51,19 @@ def doctor_command(options: argparse.Namespace) -> int:
 
     seen = see(options)
     redactor = Redactor(() if seen.config is None else seen.config.secrets)
-    progress = _Progress(shown=sys.stderr.isatty())
-    try:
-        findings = [_redacted(one, redactor.text) for one in run(look_at_all(seen, all_looks(), progress.show))]
-    finally:
-        progress.clear()
-    say(as_json([one._asdict() for one in findings]) if options.json else findings_text(findings))
-    return FAILED if any(one.state == "wrong" for one in findings) else DONE
+
+    async def examine() -> int:
+        progress = _Progress(shown=sys.stderr.isatty())
+        try:
+            found = await look_at_all(seen, all_looks(), progress.show)
+        finally:
+            progress.clear()
+        rows = [_redacted(one, redactor.text) for one in found]
+        # Told before the loop ends: a look-up of a name that hangs would be waited for there.
+        say(as_json([one._asdict() for one in rows]) if options.json else findings_text(rows))
+        return FAILED if any(one.state == "wrong" for one in rows) else DONE
+
+    return run(examine())
 
 
 def see(options: argparse.Namespace) -> Seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import socket
 import time
@@ -17,8 +18,9 @@ import pytest
 from gateway.cli import doctor
 from gateway.cli.looks.finding import Finding, Seen
 from gateway.cli.looks.upstreams import DatedTransport
+from gateway.cli.main import main
 from gateway.sandbox import Sandbox
-from tests.process.running import Finished, settings, write
+from tests.process.running import settings, write
 
 from .in_process import NOWHERE, command, done, obeyed, serving
 
@@ -108,8 +110,10 @@ async def test_another_admin_key_and_another_program(folder: Path, sandbox: Sand
     document = settings(sandbox, folder) | {"admin": {"listen": "127.0.0.1:0", "key": "the-admin-key-of-today"}}
     async with serving(folder, document) as gateway:
         other = {"listen": gateway.admin.removeprefix("http://"), "key": "the-admin-key-of-last-year"}
-        write(folder, {**document, "admin": other})
+        write(folder, {**document, "listen": gateway.url.removeprefix("http://"), "admin": other})
         rows = await examined(1)
+        assert "a gateway answers at" in named(rows, "main listener")[0]["found"]
+        assert named(rows, "main listener")[0]["state"] == "warning"
         assert "has another admin key" in named(rows, "admin listener")[0]["found"]
         assert "last-year" not in json.dumps(rows)
     sandbox.set_default("html_200")
@@ -270,9 +274,19 @@ async def test_one_look_that_fails_or_hangs_does_not_end_the_rest(monkeypatch: p
     assert told == [1, 2, 3]
 
 
-def test_progress_is_for_terminals_only(folder: Path) -> None:
-    finished: Finished = obeyed("doctor", "--offline")
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_for_terminals_only_and_gone_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = obeyed("doctor", "--offline")
     assert "\r" not in finished.out + finished.err
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert main(("doctor", "--offline")) == finished.code
+    assert "\rlooked at 1 of " in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
 
 
 async def test_init_and_doctor_belong_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

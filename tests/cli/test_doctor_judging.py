@@ -175,11 +175,12 @@ def test_a_listener_where_no_gateway_answers(port: Any, judged: str) -> None:
 def test_a_gateway_that_runs() -> None:
     assert state(judge_running("127.0.0.1:8401", STATUS)) == "ok"
     assert state(judge_running("127.0.0.1:8401", STATUS | {"draining": True})) == "warning"
-    assert state(judge_ready("127.0.0.1:8400", 200, [])) == "ok"
-    unready = judge_ready("127.0.0.1:8400", 503, ["draining", "the ledger cannot be written"])
+    assert state(judge_ready("127.0.0.1:8400", 200, [], known=True)) == "ok"
+    assert state(judge_ready("127.0.0.1:8400", 200, [], known=False)) == "warning"
+    unready = judge_ready("127.0.0.1:8400", 503, ["draining", "the ledger cannot be written"], known=True)
     assert unready.state == "wrong"
     assert "draining, the ledger cannot be written" in unready.found
-    assert state(judge_ready("127.0.0.1:8400", 0, [])) == "wrong"
+    assert state(judge_ready("127.0.0.1:8400", 0, [], known=True)) == "wrong"
 
 
 @pytest.mark.parametrize(

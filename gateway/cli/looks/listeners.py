@@ -109,13 +109,15 @@ def judge_sameness(status: Mapping[str, Any], store: str, hosts: Mapping[str, Se
 
 
 async def _main(place: HostPort, running: bool) -> Finding:
-    port = see_port(place)
-    if not running or port != "taken":
-        if running and port == "free":
-            advice = "name the configuration it runs with (--config), or restart it"
-            return warning("main listener", f"the gateway that runs does not listen at {place}", advice)
-        return judge_port("main listener", str(place), port)
-    return judge_ready(str(place), *await _readiness(place))
+    name, port = "main listener", see_port(place)
+    if port == "taken":
+        status, reasons = await _readiness(place)
+        if running or status:
+            return judge_ready(str(place), status, reasons, known=running)
+    if running and port == "free":
+        advice = "name the configuration it runs with (--config), or restart it"
+        return warning(name, f"the gateway that runs does not listen at {place}", advice)
+    return judge_port(name, str(place), port)
 
 
 def judge_port(name: str, place: str, port: Port) -> Finding:
@@ -132,15 +134,23 @@ def judge_port(name: str, place: str, port: Port) -> Finding:
     return wrong(name, f"another program has {place}", f"stop it, or choose another port: ss -ltnp 'sport = :{number}'")
 
 
-def judge_ready(place: str, status: int, reasons: Sequence[str]) -> Finding:
-    """``status``: of ``/readyz``, 0 for no answer of a gateway. ``reasons``: those against sending requests there."""
-    if status == 200:
-        return ok("main listener", f"a gateway answers at {place}, and is ready")
+def judge_ready(place: str, status: int, reasons: Sequence[str], *, known: bool) -> Finding:
+    """``status``: of ``/readyz``, 0 for no answer of a gateway. ``reasons``: those against sending requests there.
+    ``known``: whether a gateway answers at the admin address, too.
+    """
+    name = "main listener"
     if status == 503 and reasons:
         advice = "see the rows about the store, and its log"
-        return wrong("main listener", f"the gateway at {place} is not ready: {', '.join(reasons)}", advice)
-    advice = "a gateway runs at the admin address, and something else here: name the configuration that it runs with"
-    return wrong("main listener", f"what answers at {place} is no gateway", advice)
+        return wrong(name, f"the gateway at {place} is not ready: {', '.join(reasons)}", advice)
+    if not status:
+        advice = (
+            "a gateway runs at the admin address, and something else here: name the configuration that it runs with"
+        )
+        return wrong(name, f"what answers at {place} is no gateway", advice)
+    if not known:
+        advice = "name the configuration it runs with (--config): its admin address or key is another one"
+        return warning(name, f"a gateway answers at {place}, and none of ours at the admin address", advice)
+    return ok(name, f"a gateway answers at {place}, and is ready")
 
 
 async def _readiness(place: HostPort) -> tuple[int, list[str]]:
