@@ -92,7 +92,7 @@ async def look_at_held(seen: Seen) -> Sequence[Finding]:
 
 
 def judge_held(number: int, reserved: int) -> Finding:
-    """``number``: of requests that have ended and nobody knows how. ``reserved``: nano-dollars."""
+    """``number``: of requests that have ended with an unknown outcome. ``reserved``: nano-dollars."""
     from gateway.core.pricing.prices import format_usd
 
     if not number:
