@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import DONE, FAILED, add_command, as_json, config_in_force
@@ -12,6 +12,8 @@ from gateway.cli.output import say, tell
 from gateway.core.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    import httpx2
+
     from gateway.config import Config
 
 
@@ -96,13 +98,20 @@ def _check_upstreams(config: Config, as_rows: bool) -> int:
     """Ask every upstream with every key, and print what they said; a failure unless all are well."""
     from gateway.cli.process import run
 
-    rows = run(_probe_all(config))
+    rows = run(probe_all(config))
     say(as_json(rows) if as_rows else probe_table(rows, config))
     return DONE if rows and all(row["state"] == "ok" for row in rows) else FAILED
 
 
-async def _probe_all(config: Config) -> list[dict[str, Any]]:
-    from gateway.cli.probe import probe
+async def probe_all(
+    config: Config,
+    watched: Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport] = lambda transport: transport,
+    within: float | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of ``probe`` for every upstream that has a key. ``watched``: puts something around the transport.
+    ``within``: seconds for one answer; None for as long as ``check`` waits.
+    """
+    from gateway.cli.probe import PROBE_TIMEOUT, probe
     from gateway.upstream.dialer import SystemDialer
     from gateway.upstream.pool import ConnectionPool
     from gateway.upstream.transport import PoolTransport
@@ -111,6 +120,6 @@ async def _probe_all(config: Config) -> list[dict[str, Any]]:
     try:
         upstreams = [upstream for upstream in config.upstreams.values() if upstream.credentials]
         hosts = [endpoint for upstream in upstreams for endpoint in upstream.endpoints]
-        return await probe(upstreams, PoolTransport(pool, hosts))
+        return await probe(upstreams, watched(PoolTransport(pool, hosts)), within or PROBE_TIMEOUT)
     finally:
         await pool.close()

@@ -18,6 +18,8 @@ from gateway.cli.backup import add_backup_parser, add_restore_parser
 from gateway.cli.check import add_check_parser
 from gateway.cli.command import BAD_USAGE, DONE, FAILED, Command, UsageError, say_no_more
 from gateway.cli.demo import add_demo_parser
+from gateway.cli.doctor import add_doctor_parser
+from gateway.cli.init import add_init_parser
 from gateway.cli.keys import add_keys_parser
 from gateway.cli.ledger import add_ledger_parser
 from gateway.cli.migrate import add_migrate_parser
@@ -34,7 +36,9 @@ _IN_ORDER = (
     add_serve_parser,
     add_demo_parser,
     add_sandbox_parser,
+    add_init_parser,
     add_check_parser,
+    add_doctor_parser,
     add_models_parser,
     add_keys_parser,
     add_usage_parser,

@@ -26,14 +26,17 @@ LONGEST_WORDS = 200
 """Characters of an upstream's words that are shown."""
 
 
-async def probe(upstreams: Iterable[Upstream], transport: httpx2.AsyncBaseTransport) -> list[dict[str, Any]]:
+async def probe(
+    upstreams: Iterable[Upstream], transport: httpx2.AsyncBaseTransport, within: float = PROBE_TIMEOUT
+) -> list[dict[str, Any]]:
     """One row for each endpoint and key: ``upstream, endpoint, upstream_key, state, plan, balance_usd, concurrency``.
 
-    ``state`` is ``ok`` or says what is wrong. Rows come in the order of the configuration.
+    ``state`` is ``ok`` or says what is wrong. Rows come in the order of the configuration. ``within``: seconds for one
+    answer.
     """
-    async with httpx2.AsyncClient(transport=transport, timeout=PROBE_TIMEOUT, trust_env=False) as client:
+    async with httpx2.AsyncClient(transport=transport, timeout=within, trust_env=False) as client:
         work = [
-            _probe_one(client, upstream, endpoint, credential)
+            _probe_one(client, upstream, endpoint, credential, within)
             for upstream in upstreams
             for endpoint in upstream.endpoints
             for credential in upstream.credentials
@@ -42,7 +45,7 @@ async def probe(upstreams: Iterable[Upstream], transport: httpx2.AsyncBaseTransp
 
 
 async def _probe_one(
-    client: httpx2.AsyncClient, upstream: Upstream, endpoint: Endpoint, credential: Credential
+    client: httpx2.AsyncClient, upstream: Upstream, endpoint: Endpoint, credential: Credential, within: float
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "upstream": upstream.name,
@@ -60,13 +63,13 @@ async def _probe_one(
         pairs = question_headers(upstream.dialect, credential.value)
         headers = {name.decode(): value.decode() for name, value in pairs}
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT):
+        async with asyncio.timeout(within):
             answer, data = await read_bounded(client, "GET", endpoint.url + path, LIST_LIMIT, headers=headers)
     except httpx2.HTTPError as error:
         row["state"] = f"unreachable: {str(error)[:LONGEST_WORDS]}"
         return row
     except TimeoutError:
-        row["state"] = f"unreachable: it sent no whole answer within {PROBE_TIMEOUT:g} s"
+        row["state"] = f"unreachable: it sent no whole answer within {within:g} s"
         return row
     if answer.status_code != 200:
         row["state"] = _refusal(answer.status_code)

@@ -11,7 +11,7 @@ from gateway.config.changes import Change, changes
 from gateway.config.cut_files import cut_off
 from gateway.config.endings import EndWarning, end_warnings, without_ends
 from gateway.config.list_prices import list_price, list_prices, unlisted_output, unlisted_price
-from gateway.config.loader import load, load_admin
+from gateway.config.loader import load, load_admin, load_rest
 from gateway.config.paths import beside_file, misplaced_store
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, describe_models, describe_price, usd
@@ -37,6 +37,7 @@ __all__ = [
     "load",
     "load_admin",
     "load_catalogue",
+    "load_rest",
     "misplaced_store",
     "unlisted_output",
     "unlisted_price",

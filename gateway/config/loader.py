@@ -15,9 +15,12 @@ from gateway.config.layer import check_document
 from gateway.config.own_catalogue import own_catalogue
 from gateway.config.problems import Problems
 from gateway.config.settings import AdminConfig, Config
-from gateway.config.tree import read_tree
+from gateway.config.tree import Table, read_tree
 from gateway.core.errors import ConfigError
 from gateway.core.signing import PEPPER_VARIABLE
+
+_FAR_REACHING = frozenset({"catalogue", "workers"})
+"""Settings whose mistakes are told of other ones: of models in another file, of engines that several processes need."""
 
 
 def load_admin(path: Path | None, environ: Mapping[str, str]) -> AdminConfig:
@@ -57,20 +60,57 @@ def load(
     Raises ConfigError with every problem, sorted by position, as ``file:line:column: path: message``.
     """
     problems = Problems()
+    config = _read(path, environ, options or {}, problems, uses=uses, again=again)
+    if config is None or problems:
+        raise ConfigError(problems.lines())
+    return config
+
+
+def load_rest(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, frozenset[str]] | None:
+    """What a file with mistakes says in those of its settings that have none, and the names of those that have. The
+    latter have their defaults then, which nothing may be concluded from. None if the file as a whole makes no sense.
+    """
+    without: frozenset[str] = frozenset()
+    while True:
+        problems = Problems()
+        config = _read(path, environ, {}, problems, without=without)
+        if config is not None and not problems:
+            return config, without
+        found = problems.settings - {""} - without or _FAR_REACHING - without
+        if not found:
+            return None
+        without |= found
+
+
+def _read(
+    path: Path | None,
+    environ: Mapping[str, str],
+    options: Mapping[str, str],
+    problems: Problems,
+    *,
+    uses: frozenset[str] | None = None,
+    again: bool = False,
+    without: frozenset[str] = frozenset(),
+) -> Config | None:
+    """See ``load``. ``without``: settings that are passed over. None, or a Config that is not to be used, if there are
+    ``problems``.
+    """
     file = "built-in defaults" if path is None else str(path)
     text = "" if path is None else read_text(path, problems, again=again) or ""
     root = read_tree(text, file, problems)
+    if isinstance(root, Table) and without:
+        root = Table(root.position, [entry for entry in root.entries if entry.key not in without])
     document = read_document(root, file, environ, problems, uses)
     if root is None and problems:
-        raise ConfigError(problems.lines())  # there is nothing to check yet
-    for option, value in (options or {}).items():
+        return None  # there is nothing to check yet
+    for option, value in options.items():
         document.replace((option.removeprefix("--"),), value, option)
     user = check_document(document, problems)
     own = own_catalogue(user, path, environ, problems, again=again)
     builtin = builtin_layer(environ, document.data, problems, uses)
     config = assemble(user, own.layer, builtin, path, environ)
     if problems:
-        raise ConfigError(problems.lines())
+        return None
     if own.path is not None:
         warnings = (*config.warnings, *own.warnings)
         config = replace(

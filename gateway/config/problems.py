@@ -26,10 +26,14 @@ class Position:
 
 
 class Problems:
-    """A collection of problems. Its lines are sorted by position, each one once."""
+    """A collection of problems. Its lines are sorted by position, each one once.
+
+    ``settings``: those at the top of the file that they are in; an empty one for a problem of the whole file.
+    """
 
     def __init__(self) -> None:
         self._found: set[tuple[Position, str]] = set()
+        self.settings: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -40,6 +44,7 @@ class Problems:
         ``message``: says what a valid value is; it never quotes a value that may be a secret.
         """
         path = path_text(location)
+        self.settings.add(str(location[0]) if location else "")
         self._found.add((position, f"{path}: {message}" if path else message))
 
     def known_at(self, position: Position) -> bool:

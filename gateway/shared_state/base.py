@@ -6,7 +6,7 @@ Nothing here is money, and nothing here is lost for good when the engine is: it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.core.limits.key_limits import Limits
 
@@ -59,3 +59,13 @@ class SharedState(Announcements, Protocol):
     async def close(self) -> None:
         """Let go of it; what this gateway holds is given back."""
         ...
+
+
+class SharedLook(NamedTuple):
+    """An engine as it is found. ``name``: without secrets. ``version``: of Redis, as which Valkey counts; empty if it
+    does not say. ``seconds``: that a question and its answer took.
+    """
+
+    name: str
+    version: tuple[int, ...]
+    seconds: float

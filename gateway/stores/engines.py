@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,10 @@ from gateway.stores.postgres.place import is_postgres, store_name
 from gateway.stores.records import Backup
 from gateway.stores.sqlite import accept
 from gateway.stores.sqlite.backup import Progress, make_backup, read_backup, restore_backup
+from gateway.stores.sqlite.look import look_at_file
+from gateway.stores.sqlite.schema import without_traces as without_traces
 from gateway.stores.sqlite.store import SQLiteReader, SQLiteStore, keys_for_writing, pepper_file, store_path
+from gateway.stores.store_look import StoreLook
 
 if TYPE_CHECKING:
     from gateway.stores.migration import Migrated
@@ -41,6 +45,17 @@ def read_store(url: str) -> StoreReader:
 
         return PostgresReader(url)
     return SQLiteReader(store_path(url))
+
+
+async def look_at_store(url: str, within: float) -> StoreLook | None:
+    """What can be seen of the store of ``url`` in ``within`` seconds, without making or changing anything; None if
+    there is none yet. Raises StoreError, with words on what to do, for one that no gateway could serve from.
+    """
+    if is_postgres(url):
+        from gateway.stores.postgres.look import look_at_database
+
+        return await look_at_database(url, within)
+    return await asyncio.to_thread(look_at_file, store_path(url), within)
 
 
 async def require_store(url: str) -> None:

@@ -21,7 +21,8 @@ directory on your `PATH`. `python -m gateway` is the same command.
 - What is asked for goes to standard output, everything else to standard error."""
 
 _EXITS = {
-    "DONE": "Done. Of `check --probe`: every key works. Of `ledger verify`: the books are consistent.",
+    "DONE": "Done. Of `check --probe`: every key works. Of `ledger verify`: the books are consistent. "
+    "Of `doctor`: nothing is wrong, though there may be warnings.",
     "FAILED": "It could not be done, or something is wrong; standard error says what, and what to do. Also after "
     "Ctrl-C, but for `status --watch`.",
     "BAD_USAGE": "The arguments make no sense, or the configuration has errors: each is printed as "

@@ -58,7 +58,7 @@ async def test_the_first_store_is_migrated_verified_and_served(folder: Path, san
     # The log is complete now that its gateway is closed.
     assert [line["unknown"] for line in gateway.events("ledger_recovered")] == [3], "what its kill left open"
     assert gateway.events("store_made") == []
-    assert version(path) == len(schema._migrations())
+    assert version(path) == len(schema.migrations())
     books = verify(path)
     assert (books.settled, books.released, books.unknown, books.problems) == (41, 4, 5, [])
     assert await usage() == {"alice": 20 + 3 + 1, "bob": 20 + 2}, "also by the sums that came later"
@@ -84,7 +84,7 @@ async def test_a_store_with_keys_opens_to_them_and_to_no_other(
             ("dave", "revoked", None, 3, "left in May"),
         ]
         assert await done("keys", "set", "carol", "--budget", "20/week", *gateway.meet)
-    assert version(path) == len(schema._migrations())
+    assert version(path) == len(schema.migrations())
     books = verify(path)
     assert (books.settled, books.unknown, books.problems) == (8, 0, [])
     assert await usage() == {"carol": 8}
@@ -100,7 +100,7 @@ async def test_commands_that_only_read_say_what_brings_an_older_store_up_to_date
 
 async def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(folder: Path, sandbox: Sandbox) -> None:
     path = unpacked(folder, "served")
-    newer = len(schema._migrations()) + 1
+    newer = len(schema.migrations()) + 1
     with closing(sqlite3.connect(path)) as store, store:
         store.execute("INSERT INTO schema_version VALUES (?, 0)", (newer,))
     before = path.read_bytes()

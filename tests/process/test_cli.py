@@ -63,7 +63,7 @@ async def test_status_can_be_watched_until_interrupted(tmp_path: Path, sandbox: 
         assert watching.err.text == ""
 
 
-@pytest.mark.parametrize("line", ["sandbox --list", "models --json", "--help"])
+@pytest.mark.parametrize("line", ["sandbox --list", "models --json", "doctor --offline", "--help"])
 async def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, line: str) -> None:
     """As in ``piapi-gateway models --json | head -1``, at its worst: the reader has left before the first byte."""
     reading, writing = os.pipe()

@@ -58,7 +58,7 @@ class PostgresVisits(PostgresPool):
     async def exists(self) -> bool:
         """Whether the store was made."""
         async with self.unchecked() as connection:
-            return bool(await _versions(connection))
+            return bool(await applied_migrations(connection))
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -105,7 +105,7 @@ class PostgresReader:
             pass
 
 
-async def _versions(connection: asyncpg.Connection[Any]) -> set[int]:
+async def applied_migrations(connection: asyncpg.Connection[Any]) -> set[int]:
     """The migrations that were applied; empty if there is no store."""
     if await connection.fetchval("SELECT to_regclass('schema_version')") is None:
         return set()
@@ -113,7 +113,7 @@ async def _versions(connection: asyncpg.Connection[Any]) -> set[int]:
 
 
 async def _require_books(connection: asyncpg.Connection[Any], name: str) -> None:
-    applied, known = await _versions(connection), migrations().keys()
+    applied, known = await applied_migrations(connection), migrations().keys()
     if not applied:
         raise NotMade(
             f"the store at {name} does not exist: the database holds no books. A gateway makes them when it starts; "

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from importlib.resources import files
 from pathlib import Path
 
@@ -42,6 +43,9 @@ LOG_SIZE_LIMIT = 64 * 1024 * 1024
 _STEPS = 100_000
 """Instructions of SQLite's machine, a few milliseconds, between two questions whether to go on."""
 
+_without_traces: ContextVar[bool] = ContextVar("without_traces", default=False)
+"""Whether readers may not even make SQLite's own files beside a store; see ``without_traces``."""
+
 CHECKED_AT_ONCE = 64 * 1024 * 1024
 """Bytes of a store that is checked page by page before it is used: a third of a second of an ordinary disk."""
 
@@ -65,15 +69,15 @@ def open_for_writing(
     StoreError: not a database, damaged, another program's, or of a newer version; StoreLost if it has lost rows. The
     file is then as it was.
     """
-    with _told_plainly(path):
-        _look_at_file(path, mark, accepting=accepting)
+    with told_plainly(path):
+        look_at_file(path, mark, accepting=accepting)
         _make_file(path)
         if _looks_ours(path):
             _make_private(path)
         # Looked at through a read-only connection first: one that may write would fold the log into a damaged file.
-        with closing(_connect_reading(path)) as look:
+        with closing(connect_reading(path)) as look:
             look.set_progress_handler(given_up, _STEPS)
-            version = _version(look, path)
+            version = schema_version(look, path)
             findings = look.execute("PRAGMA quick_check(1)").fetchone()[0] if check else "ok"
             if findings != "ok":
                 raise StoreError(_damaged(path, findings))
@@ -108,14 +112,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """
     path = path.resolve()
     if not file_state(path)[1]:  # SQLite would throw away the log beside an empty file
-        _look_at_file(path, read_mark(path), accepting=False)
+        look_at_file(path, read_mark(path), accepting=False)
     if not os.path.exists(path):  # unlike Path.exists, False where looking is forbidden
         raise StoreError(
             f"{path} does not exist or cannot be seen. A gateway makes it when it starts; is 'store' the right one?"
         )
-    with _told_plainly(path), closing(_connect_reading(path)) as connection:
-        version = _version(connection, path)
-        if version < len(_migrations()):
+    with told_plainly(path), closing(connect_reading(path)) as connection:
+        version = schema_version(connection, path)
+        if version < len(migrations()):
             raise StoreError(
                 f"{path} holds no books of this version yet. Start the gateway once to bring it up to date."
             )
@@ -124,7 +128,21 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _look_at_file(path: Path, mark: Mark, *, accepting: bool) -> None:
+@contextmanager
+def without_traces() -> Iterator[None]:
+    """Readers in this context leave nothing beside a store: SQLite makes a log and its index for the first of them.
+
+    Without either a store is read as a file that never changes, which is only for a short look: a gateway that starts
+    meanwhile is not seen.
+    """
+    token = _without_traces.set(True)
+    try:
+        yield
+    finally:
+        _without_traces.reset(token)
+
+
+def look_at_file(path: Path, mark: Mark, *, accepting: bool) -> None:
     """Before SQLite sees it: it throws away the log beside an empty file, and would keep a log for each name of one."""
     if not accepting and not file_state(path)[1] and (loss := lost_file(mark)):
         raise StoreLost(path, loss)
@@ -208,10 +226,12 @@ def _make_private(path: Path) -> None:
     give_to_owner_of(path.parent, path)  # before SQLite makes its log, which it gives to the file's owner
 
 
-def _connect_reading(path: Path) -> sqlite3.Connection:
+def connect_reading(path: Path) -> sqlite3.Connection:
     """A read-only connection. A file whose log cannot be opened because its medium cannot be written (a snapshot, a
     mounted copy) is read as one that never changes; what a log beside it holds would be missing, so there must be none.
     """
+    if _without_traces.get() and not path.with_name(f"{path.name}-shm").exists():
+        return _connect_still(path, "with rows in its log that the next start reads in: look again after it.")
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -219,20 +239,28 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise
-        log = path.with_name(f"{path.name}-wal")
-        if log.exists() and log.stat().st_size:
-            raise StoreError(
-                f"{path} lies where nothing can be written, with rows in its log that can only be read where it can: "
-                "copy it and its -wal to another folder."
-            ) from error
-        return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        return _connect_still(
+            path,
+            "where nothing can be written, with rows in its log that can only be read where it can: "
+            "copy it and its -wal to another folder.",
+        )
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
+def _connect_still(path: Path, otherwise: str) -> sqlite3.Connection:
+    """A connection to a file that does not change meanwhile. StoreError, with how it lies ``otherwise``, if a log
+    beside it holds rows, which would be missing.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(f"{path} lies {otherwise}")
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+
+
+def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version of the file, 0 for an empty one. StoreError if it is not ours or too new."""
     if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
         if (
@@ -244,7 +272,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise StoreError(f"{path} is a database of another program. Give 'store' another path; the file is untouched.")
     version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
-    known = len(_migrations())
+    known = len(migrations())
     if version > known:
         raise StoreError(
             f"{path} was written by a newer piapi-gateway (schema {version}, this one knows {known}). "
@@ -261,7 +289,7 @@ def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE_LIMIT}")
-    scripts = _migrations()
+    scripts = migrations()
     pages, size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
     large = pages * size > CHECKED_AT_ONCE  # then a step may last seconds
     for number, script in enumerate(scripts, start=1):
@@ -275,7 +303,7 @@ def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
         connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
 
-def _migrations() -> list[str]:
+def migrations() -> list[str]:
     """The scripts ``0001_….sql``, ``0002_….sql`` … in order: the number of a script is the version it leads to."""
     folder = files("gateway.stores.sqlite") / "migrations"
     scripts = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".sql"))
@@ -287,7 +315,7 @@ _NOT_WHOLE = ("no such table", "no such column", "malformed")
 
 
 @contextmanager
-def _told_plainly(path: Path) -> Iterator[None]:
+def told_plainly(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into a StoreError that says what to do."""
     try:
         yield

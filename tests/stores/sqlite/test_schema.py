@@ -19,7 +19,7 @@ from gateway.stores.sqlite.schema import open_for_writing, reading
 
 from .books import StoppedClock, intent, rows, settlement, tamper, task
 
-VERSIONS = range(1, len(schema._migrations()) + 1)
+VERSIONS = range(1, len(schema.migrations()) + 1)
 """Of the schema: one for each numbered script."""
 
 
