@@ -149,4 +149,9 @@ def as_json(value: object) -> str:
     """A value as scripts and eyes can read it."""
     import orjson
 
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # a file's name may be bytes that are no UTF-8
+        import json
+
+        return json.dumps(value, indent=2)

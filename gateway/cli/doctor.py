@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.cli.command import DONE, FAILED, add_command, as_json, config_in_force, config_path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 LOOK_WITHIN = 12.0
 """Seconds for each look; all are made at once."""
+
+LATE = "not looked at: it took more than "
+"""How such a row begins."""
 
 _UPSTREAMS = ("upstreams", "proxy", "no_proxy", "ca_file")
 
@@ -59,11 +63,20 @@ def doctor_command(options: argparse.Namespace) -> int:
         finally:
             progress.clear()
         rows = [_redacted(one, redactor.text) for one in found]
-        # Told before the loop ends: a look-up of a name that hangs would be waited for there.
         say(as_json([one._asdict() for one in rows]) if options.json else findings_text(rows))
-        return FAILED if any(one.state == "wrong" for one in rows) else DONE
+        code = FAILED if any(one.state == "wrong" for one in rows) else DONE
+        if any(LATE in one.found for one in rows):
+            _leave(code)
+        return code
 
     return run(examine())
+
+
+def _leave(code: int) -> None:
+    """End at once. A thread that hangs, in a disk or in a look-up of a name, would be waited for."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def see(options: argparse.Namespace) -> Seen:
@@ -77,12 +90,13 @@ def see(options: argparse.Namespace) -> Seen:
         config = config_in_force(source)
     except ConfigError as error:
         errors = tuple(str(error).splitlines())
-        if (rest := load_rest(source, os.environ)) is not None:
-            config, broken = rest
-    try:
-        admin = config.admin if config and "admin" not in broken else load_admin(source, os.environ)
-    except ConfigError:
-        admin = None
+    again = source is None or source.is_file()  # a pipe is empty the second time
+    if errors and again and (rest := load_rest(source, os.environ)) is not None:
+        config, broken = rest
+    admin = None if config is None or "admin" in broken else config.admin
+    if admin is None and again:
+        with suppress(ConfigError):
+            admin = load_admin(source, os.environ)
     return Seen(source, config, errors, broken, admin, time.time_ns(), options.offline)
 
 
@@ -117,7 +131,7 @@ async def look_at_all(seen: Seen, looks: Sequence[Look], told: Callable[[int, in
     """
     import asyncio
 
-    from gateway.cli.looks.finding import not_looked_at
+    from gateway.cli.looks.finding import failed, not_looked_at, wrong
 
     done = 0
 
@@ -127,7 +141,7 @@ async def look_at_all(seen: Seen, looks: Sequence[Look], told: Callable[[int, in
             async with asyncio.timeout(LOOK_WITHIN):
                 return await look.look(seen)
         except TimeoutError:
-            return [not_looked_at(look.name, f"it took more than {LOOK_WITHIN:g} s")]
+            return [wrong(look.name, f"{LATE}{LOOK_WITHIN:g} s", "look again once that is mended")]
         finally:
             done += 1
             told(done, len(possible))
@@ -136,7 +150,7 @@ async def look_at_all(seen: Seen, looks: Sequence[Look], told: Callable[[int, in
     rows: list[Finding] = []
     for look, found in zip(possible, await asyncio.gather(*map(one, possible), return_exceptions=True), strict=True):
         if isinstance(found, Exception):  # of what it met outside, which is no reason to keep the rest back
-            rows.append(not_looked_at(look.name, f"{type(found).__name__}: {found}"))
+            rows.append(failed(look.name, f"{type(found).__name__}: {found}"))
         elif isinstance(found, BaseException):
             raise found
         else:

@@ -71,7 +71,7 @@ def write_new(path: Path, content: bytes) -> None:
     except FileExistsError:
         raise OperatorError(
             f"init: {path} is there already, and was left as it is. Look at it with: piapi-gateway check --config "
-            f"{path}; or name another file: piapi-gateway init --config FILE"
+            f"{_quoted(path)}; or name another file: piapi-gateway init --config FILE"
         ) from None
     except OSError as error:
         raise OperatorError(
@@ -92,15 +92,21 @@ def write_new(path: Path, content: bytes) -> None:
 
 def next_steps(path: Path) -> list[tuple[str, str]]:
     """What to do next, each with its line for a shell."""
-    import shlex
-
     from gateway.cli.demo import program_here
 
     program = program_here()
-    config = "" if path == DEFAULT_CONFIG else f" --config {shlex.quote(str(path))}"
+    config = "" if path == DEFAULT_CONFIG else f" --config {_quoted(path)}"
     return [
         ("The key of PiAPI, which stays out of the file. Put yours in:", "export PIAPI_API_KEY='your-piapi-key'"),
         ("See whether all is well (buys nothing, changes nothing):", f"{program} doctor{config}"),
         ("Make the first virtual key; it is shown once:", f"{program} keys create alice{config}"),
         ("Serve:", f"{program} serve{config}"),
     ]
+
+
+def _quoted(path: Path) -> str:
+    """A path as a shell takes it, and no command takes it for an option."""
+    import shlex
+
+    shown = str(path)
+    return shlex.quote(f"./{shown}" if shown.startswith("-") else shown)

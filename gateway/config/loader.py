@@ -100,6 +100,7 @@ def _read(
     root = read_tree(text, file, problems)
     if isinstance(root, Table) and without:
         root = Table(root.position, [entry for entry in root.entries if entry.key not in without])
+        problems.forget(without)  # a key that stands twice is told as the file is read
     document = read_document(root, file, environ, problems, uses)
     if root is None and problems:
         return None  # there is nothing to check yet

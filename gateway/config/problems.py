@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 Location = tuple[str | int, ...]
@@ -26,14 +26,15 @@ class Position:
 
 
 class Problems:
-    """A collection of problems. Its lines are sorted by position, each one once.
-
-    ``settings``: those at the top of the file that they are in; an empty one for a problem of the whole file.
-    """
+    """A collection of problems. Its lines are sorted by position, each one once."""
 
     def __init__(self) -> None:
-        self._found: set[tuple[Position, str]] = set()
-        self.settings: set[str] = set()
+        self._found: dict[tuple[Position, str], str] = {}  # and the setting that it is in
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """Those at the top of the file that they are in; an empty one for a problem of the whole file."""
+        return frozenset(self._found.values())
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -44,8 +45,11 @@ class Problems:
         ``message``: says what a valid value is; it never quotes a value that may be a secret.
         """
         path = path_text(location)
-        self.settings.add(str(location[0]) if location else "")
-        self._found.add((position, f"{path}: {message}" if path else message))
+        self._found[position, f"{path}: {message}" if path else message] = str(location[0]) if location else ""
+
+    def forget(self, settings: Set[str]) -> None:
+        """Forget the problems in these settings."""
+        self._found = {found: setting for found, setting in self._found.items() if setting not in settings}
 
     def known_at(self, position: Position) -> bool:
         """Whether there is a problem at exactly this position."""

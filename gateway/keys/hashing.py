@@ -74,6 +74,11 @@ def open_pepper(file: Path, from_environment: str | None, mark: bytes | None) ->
     keys in use were hashed with, None if no key is in use. To be called by those who write the store. Raises
     StoreError, with words on what to do: the pepper is lost, another one, of a wrong form, or readable by other users.
     """
+    return check_pepper(file, from_environment, mark) or Pepper(_make(file, secrets.token_bytes(PEPPER_BYTES)))
+
+
+def check_pepper(file: Path, from_environment: str | None, mark: bytes | None) -> Pepper | None:
+    """``open_pepper`` that makes nothing: None where one would be made."""
     if from_environment:
         pepper, source = Pepper(_from_hexadecimal(from_environment)), PEPPER_VARIABLE
     else:
@@ -81,7 +86,7 @@ def open_pepper(file: Path, from_environment: str | None, mark: bytes | None) ->
         if secret is None:
             if mark is not None:
                 raise StoreError(f"{file} is missing. {_LOST}")
-            secret = _make(file, secrets.token_bytes(PEPPER_BYTES))
+            return None
         pepper, source = Pepper(secret), str(file)
     if mark is not None and not hmac.compare_digest(pepper.mark, mark):
         raise StoreError(f"{source} is not the pepper that the keys in the store were made with. {_LOST}")

@@ -50,8 +50,8 @@ def close_to_others(path: Path) -> int | None:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if stat.S_ISLNK(status.st_mode) or not too_open(status):
-        return None
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)) or not too_open(status):
+        return None  # a link is not what it leads to, and a device is everyone's
     os.chmod(path, stat.S_IMODE(status.st_mode) & 0o700)
     return stat.S_IMODE(status.st_mode)
 

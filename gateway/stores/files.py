@@ -20,6 +20,26 @@ def beside(store: Path, ending: str) -> Path:
     return store.with_name(f"{store.name}.{ending}")
 
 
+def store_file(path: Path) -> Path:
+    """The file that a store's path leads to, links followed; it need not be there yet.
+
+    Raises StoreError if it leads nowhere, or to what is no file: SQLite would wait for ever for a pipe, and a device's
+    mode is not ours to change.
+    """
+    try:
+        real = path.resolve()
+        mode = os.stat(real).st_mode
+    except RuntimeError:  # of Python before 3.13
+        raise StoreError(f"{path} is a link that leads back to itself. Name another place for the store.") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise StoreError(f"{path} cannot be: {error.strerror}. Name another place for the store.") from None
+        return real  # what else keeps it from being seen is told where it is opened
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is not a file. Name another place for the store.")
+    return real
+
+
 def open_own(path: Path, what: str) -> int:
     """A descriptor, for reading and writing, of a file that is made for this user alone if need be. ``what`` names it.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ import httpx2
 import pytest
 
 from gateway.cli import doctor
+from gateway.cli.looks import listeners
 from gateway.cli.looks.finding import Finding, Seen
 from gateway.cli.looks.upstreams import DatedTransport
 from gateway.cli.main import main
 from gateway.sandbox import Sandbox
+from gateway.shared_state.valkey import look
 from tests.process.running import settings, write
 
 from .in_process import NOWHERE, command, done, obeyed, serving
@@ -30,7 +34,7 @@ Rows = list[dict[str, str]]
 async def examined(code: int, *arguments: str) -> Rows:
     """The rows of ``doctor --json``, which has to end with this code and say nothing else."""
     finished = await command("doctor", "--json", *arguments)
-    assert (finished.code, finished.err) == (code, ""), finished
+    assert (finished.code, finished.err) == (code, ""), finished.out
     rows: Rows = json.loads(finished.out)
     assert all(row.keys() == {"name", "state", "found", "advice"} for row in rows)
     assert all(row["state"] in ("ok", "warning", "wrong") for row in rows)
@@ -51,6 +55,12 @@ def not_ok(rows: Rows) -> set[str]:
 
 def everything(folder: Path) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes too long has the command end at once; here that would be the end of the tests."""
+    monkeypatch.setattr(doctor, "_leave", lambda code: None)
 
 
 @pytest.fixture
@@ -99,10 +109,11 @@ async def test_beside_the_gateway_and_after_it(folder: Path, sandbox: Sandbox) -
         gateway.gateway.drain()
         rows = await examined(1)
         assert "is not ready: draining" in named(rows, "main listener")[0]["found"]
+    # Its ports are free now, and may be another test's.
+    write(folder, {**document, "listen": "127.0.0.1:0", "admin": NOWHERE | {"listen": "127.0.0.1:0"}})
     before = everything(folder)
     rows = await examined(0)
     assert everything(folder) == before
-    assert "is free" in named(rows, "main listener")[0]["found"]
     assert named(rows, "books")[0]["found"].startswith("requests open: 0, ")
 
 
@@ -251,6 +262,84 @@ async def test_a_key_whose_team_is_gone(folder: Path, sandbox: Sandbox) -> None:
     assert (row["state"], "'carol' is of the team 'growth'" in row["found"]) == ("warning", True)
 
 
+async def test_keys_without_their_pepper_are_told_before_a_start_is_refused(folder: Path, sandbox: Sandbox) -> None:
+    write(folder, settings(sandbox, folder))
+    assert (await command("keys", "create", "carol")).code == 0
+    pepper = folder / "gateway.db.pepper"
+    pepper.rename(folder / "elsewhere")
+    before = everything(folder)
+    [row] = named(await examined(1, "--offline"), "virtual keys")
+    assert "gateway.db.pepper is missing" in row["found"]
+    assert everything(folder) == before
+    pepper.write_bytes(b"short")
+    pepper.chmod(0o600)
+    assert named(await examined(1, "--offline"), "virtual keys")[0]["state"] == "wrong"
+
+
+@pytest.mark.parametrize("ending", ["", ".lock", ".mark", ".spill", "-wal", "-shm"])
+async def test_what_stands_in_the_place_of_a_stores_file_is_told(folder: Path, sandbox: Sandbox, ending: str) -> None:
+    write(folder, settings(sandbox, folder))
+    assert (await command("keys", "create", "carol")).code == 0
+    file = folder / f"gateway.db{ending}"
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    [row] = named(await examined(1, "--offline"), "store's files")
+    assert row["found"] == f"{file} is not a file"
+
+
+async def test_a_store_that_leads_nowhere_is_told(folder: Path, sandbox: Sandbox) -> None:
+    (folder / "loop.db").symlink_to(folder / "loop.db")
+    write(folder, settings(sandbox, folder, store=f"sqlite:///{folder}/loop.db"))
+    rows = await examined(1, "--offline")
+    assert named(rows, "store")[0]["state"] == "wrong"
+    write(folder, settings(sandbox, folder, store=f"sqlite:///{folder}/{'x' * 300}"))
+    rows = await examined(1, "--offline")
+    assert "too long" in named(rows, "store's files")[0]["found"]
+
+
+async def test_of_a_pipe_with_mistakes_nothing_is_taken_for_the_defaults(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"drian: 1s\nlisten: 127.0.0.1:1\n")
+    os.close(writing)
+    rows = await examined(1, "--offline", "--config", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert "drian" in repr(named(rows, "configuration"))
+    assert not [row for row in rows if "8400" in row["found"] or "gateway.db" in row["found"]]
+
+
+async def test_a_name_that_is_no_utf_8_can_be_told_in_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = folder / "fold\udcff"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    monkeypatch.setenv("PIAPI_API_KEY", "piapi-key-one")
+    rows = await examined(0, "--offline")
+    assert any("fold\udcff" in row["found"] for row in rows)
+
+
+async def test_a_server_that_drips_or_is_silent_is_no_gateway(
+    folder: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(look, "ANSWER_WITHIN", 0.2)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n")
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        shared = {"shared_state": f"redis://{place}/0"}
+        write(folder, settings(sandbox, folder, admin=NOWHERE | {"listen": place}) | shared)
+        rows = await examined(1, "--offline")
+    assert named(rows, "admin listener")[0]["found"] == f"no answer of a gateway at {place}"
+    assert named(rows, "shared state")[0]["state"] == "wrong"
+
+
 async def test_one_look_that_fails_or_hangs_does_not_end_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LOOK_WITHIN", 0.05)
     told: list[int] = []
@@ -268,7 +357,7 @@ async def test_one_look_that_fails_or_hangs_does_not_end_the_rest(monkeypatch: p
     looks = [doctor.Look(name, look) for name, look in zip("abc", (fails, hangs, works), strict=True)]
     seen: Any = Seen(None, None, (), frozenset(), None, 0)
     rows = await doctor.look_at_all(seen, looks, lambda number, _: told.append(number))
-    assert [(row.name, row.state) for row in rows] == [("a", "warning"), ("b", "warning"), ("three", "ok")]
+    assert [(row.name, row.state) for row in rows] == [("a", "wrong"), ("b", "wrong"), ("three", "ok")]
     assert "RuntimeError: odd" in rows[0].found
     assert "0.05 s" in rows[1].found
     assert told == [1, 2, 3]

@@ -29,7 +29,11 @@ STATUS = {
     "in_flight": 2,
     "draining": False,
     "store": "/srv/gateway.db",
-    "upstreams": [{"name": "piapi", "endpoints": [{"url": "https://api.piapi.ai"}]}],
+    "off": ["backup"],
+    "upstreams": [
+        {"name": "piapi", "endpoints": [{"url": "https://api.piapi.ai"}]},
+        {"name": "backup", "endpoints": [{"url": "https://api.openai.com"}]},
+    ],
 }
 HOSTS = {"piapi": ["https://api.piapi.ai"]}
 

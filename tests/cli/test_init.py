@@ -88,3 +88,10 @@ def test_a_full_disk_leaves_no_half_file(folder: Path, monkeypatch: pytest.Monke
 def test_a_folder_that_is_not_there_is_told(folder: Path) -> None:
     told = one_line(obeyed("init", "--config", "nowhere/config.yaml"), 1)
     assert "nowhere/config.yaml cannot be made: No such file or directory" in told
+
+
+def test_names_are_printed_as_a_shell_takes_them(folder: Path) -> None:
+    finished = obeyed("init", "--config=-a b.yaml")
+    assert "serve --config './-a b.yaml'" in finished.out
+    finished = obeyed("init", "--config=-a b.yaml")
+    assert "check --config './-a b.yaml'" in finished.err

@@ -26,6 +26,8 @@ def written(folder: Path, text: str) -> Path:
         ("upstreams: {piapi: {keys: ['${NOT_SET}']}}", {"upstreams"}),
         ("catalogue: ./absent.yaml", {"catalogue"}),
         ("workers: 2\nstore: postgresql://gateway:pass@localhost/books", {"workers", "shared_state", "catalogue"}),
+        ("limits: {in_flight: 5, in_flight: 6}", {"limits"}),
+        ("drain: 1s\ndrain: 2s", {"drain"}),
         ("listen: here\nproxy: nowhere", {"listen", "proxy"}),
         (
             "teams: {growth: {budget: lots}}\nkeys: [{name: a, team: growth, key: gw-a-0123456789abc}]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -104,15 +105,22 @@ def judge_held(number: int, reserved: int) -> Finding:
 async def look_at_keys(seen: Seen) -> Sequence[Finding]:
     """Virtual keys against the configuration: whose team or models it no longer has."""
     from gateway.app.key_review import review_store
+    from gateway.keys.hashing import check_pepper
     from gateway.stores import engines
 
-    if seen.config is None:
+    if (config := seen.config) is None:
         return []
     try:
         with engines.without_traces():
-            sentences = await review_store(seen.config, engines.read_store(seen.config.store))
+            store = engines.read_store(config.store)
+            sentences = await review_store(config, store)
+            mark = await store.keys.pepper_mark() if await store.exists() else None
     except StoreError:
         return []  # the look at the store says why
+    try:
+        await asyncio.to_thread(check_pepper, config.pepper_file(store.pepper_file), config.key_pepper, mark)
+    except StoreError as error:
+        return [refused("virtual keys", str(error)), *(judge_keys(sentences) if sentences else ())]
     return judge_keys(sentences)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from gateway.cli.looks.finding import Finding, Seen, ok, size, warning, wrong
 
 SCARCE, TOO_LITTLE = 1 << 30, 32 << 20
 """Bytes: less than the first is a warning; with less than the second there soon is no store that takes a row."""
+
+STORE_FILES = ("", "-wal", "-shm", ".lock", ".mark", ".spill")
+"""Endings of the files that a gateway has open."""
 
 MOST_COUNTED = 100_000
 """Files of a folder that are added up."""
@@ -37,7 +41,7 @@ def see_folder(path: Path, *, add_up: bool = False) -> Folder:
     from gateway.runtime.disk import too_open
 
     path = Path(os.path.abspath(path))
-    near = next(one for one in (path, *path.parents) if one.exists())
+    near = next(one for one in (path, *path.parents) if os.path.exists(one))  # False where looking is forbidden
     there = near == path
     writable = near.is_dir() and os.access(near, os.W_OK | os.X_OK)
     used = _used(path) if there and add_up else 0
@@ -58,7 +62,29 @@ async def look_at_store_folder(seen: Seen) -> Sequence[Finding]:
     """Where a store that is a file lies."""
     if seen.config is None or (path := seen.config.sqlite_path) is None:
         return []
-    return [judge_store_folder(await asyncio.to_thread(see_folder, path.resolve().parent))]
+    return await asyncio.to_thread(_see_store, path)
+
+
+def _see_store(path: Path) -> list[Finding]:
+    path = Path(os.path.realpath(path))
+    files = [path.with_name(f"{path.name}{ending}") for ending in STORE_FILES]
+    return [judge_store_folder(see_folder(path.parent)), *filter(None, map(see_file, files))]
+
+
+def see_file(path: Path) -> Finding | None:
+    """What keeps a gateway from a file of its store; None for nothing, or if there is no such file. Blocks."""
+    name = "store's files"
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return wrong(name, f"{path}: {error.strerror}", "mend that, or change 'store'")
+    if not stat.S_ISREG(mode):
+        return wrong(name, f"{path} is not a file", "move it away, or change 'store'")
+    if not os.access(path, os.R_OK | os.W_OK):
+        return wrong(name, f"{path} cannot be read and written by this user", "give it to the gateway's user")
+    return None
 
 
 def judge_store_folder(folder: Folder) -> Finding:

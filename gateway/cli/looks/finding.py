@@ -70,6 +70,11 @@ def not_looked_at(name: str, reason: str) -> Finding:
     return warning(name, f"not looked at: {reason}", "look again once that is mended")
 
 
+def failed(name: str, reason: str) -> Finding:
+    """A look that came to no end: a gateway would not fare better."""
+    return wrong(name, f"not looked at: {reason}", "look again once that is mended")
+
+
 def size(number: float) -> str:
     """Bytes for eyes: ``1.5 GiB``."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -22,8 +23,8 @@ Port = Literal["free", "taken", "forbidden", "elsewhere", "any"]
 system chooses one.
 """
 
-READY_WITHIN = 3.0
-"""Seconds."""
+ANSWER_WITHIN, READY_WITHIN = 6.0, 3.0
+"""Seconds for what a gateway says of itself, and of its being ready."""
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """An address that stands for all of this machine, and one by which it can be asked."""
@@ -42,12 +43,12 @@ async def look_at_admin(seen: Seen) -> Sequence[Finding]:
     try:
         running = await _state(seen.admin)
     except NoGateway:
-        return [judge_port(name, str(place), see_port(place))]
+        return [judge_port(name, str(place), await asyncio.to_thread(see_port, place))]
     except WrongAdminKey:
         advice = "name the configuration it runs with (--config), or set admin.key to its key"
         return [wrong(name, f"what answers at {place} has another admin key", advice)]
-    except (OperatorError, GatewayError) as error:
-        said = error.message if isinstance(error, GatewayError) else str(error)
+    except (OperatorError, GatewayError, TimeoutError) as error:
+        said = error.message if isinstance(error, GatewayError) else str(error) or f"no answer of a gateway at {place}"
         return [wrong(name, said, f"see what listens there: ss -ltnp 'sport = :{place.port}'")]
     return [judge_running(str(place), running), *_of_configuration(seen, running)]
 
@@ -55,7 +56,8 @@ async def look_at_admin(seen: Seen) -> Sequence[Finding]:
 async def _state(admin: AdminConfig) -> dict[str, Any]:
     from gateway.cli.admin_client import AdminClient
 
-    return await AdminClient(f"http://{admin.listen}", admin.key).state()
+    async with asyncio.timeout(ANSWER_WITHIN):  # the client's own bounds one read, of which there may be many
+        return await AdminClient(f"http://{admin.listen}", admin.key).state()
 
 
 async def look_at_main(seen: Seen) -> Sequence[Finding]:
@@ -64,7 +66,7 @@ async def look_at_main(seen: Seen) -> Sequence[Finding]:
         return []
     running = False
     if seen.admin is not None:
-        with suppress(OperatorError, GatewayError):
+        with suppress(OperatorError, GatewayError, TimeoutError):
             running = bool(await _state(seen.admin))
     return [await _main(seen.config.listen, running)]
 
@@ -101,7 +103,12 @@ def judge_sameness(status: Mapping[str, Any], store: str, hosts: Mapping[str, Se
     if status.get("store") != store:
         found = f"the running gateway's store is {status.get('store')}, and this configuration's {store}"
         return warning(name, found, "name the file that it runs with (--config), or restart it with this one")
-    running = {one["name"]: [host["url"] for host in one["endpoints"]] for one in status.get("upstreams", ())}
+    off = status.get("off", ())
+    running = {
+        one["name"]: [host["url"] for host in one["endpoints"]]
+        for one in status.get("upstreams", ())
+        if one["name"] not in off
+    }
     if {upstream: running.get(upstream) for upstream in hosts} != dict(hosts) or set(running) - set(hosts):
         found = "the running gateway has other upstreams, or another environment, than this configuration"
         return warning(name, found, "take the file into force: piapi-gateway reload")
@@ -109,7 +116,7 @@ def judge_sameness(status: Mapping[str, Any], store: str, hosts: Mapping[str, Se
 
 
 async def _main(place: HostPort, running: bool) -> Finding:
-    name, port = "main listener", see_port(place)
+    name, port = "main listener", await asyncio.to_thread(see_port, place)
     if port == "taken":
         status, reasons = await _readiness(place)
         if running or status:
@@ -162,14 +169,15 @@ async def _readiness(place: HostPort) -> tuple[int, list[str]]:
     host = _ANY.get(place.host, place.host)
     url = f"http://[{host}]:{place.port}/readyz" if ":" in host else f"http://{host}:{place.port}/readyz"
     try:
-        async with httpx2.AsyncClient(timeout=READY_WITHIN, trust_env=False) as client:
+        async with asyncio.timeout(READY_WITHIN), httpx2.AsyncClient(timeout=READY_WITHIN, trust_env=False) as client:
             answer, body = await read_bounded(client, "GET", url, _LARGEST)
             told = orjson.loads(body or b"")
-    except (httpx2.HTTPError, orjson.JSONDecodeError):
+    except (httpx2.HTTPError, orjson.JSONDecodeError, TimeoutError):
         return 0, []
     if not isinstance(told, dict) or told.get("status") not in ("ok", "unavailable"):
         return 0, []
-    return answer.status_code, [str(reason) for reason in told.get("reasons", ())]
+    reasons = told.get("reasons")
+    return answer.status_code, list(map(str, reasons)) if isinstance(reasons, list) else []
 
 
 def see_port(place: HostPort) -> Port:

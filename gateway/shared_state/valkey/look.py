@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from gateway.core.errors import OperatorError
 from gateway.shared_state.base import SharedLook
 from gateway.shared_state.valkey.lines import TROUBLES, Source
+
+ANSWER_WITHIN = 4.0
+"""Seconds."""
 
 _VERSION = re.compile(r"redis_version:([0-9]+(?:\.[0-9]+)*)")
 
@@ -21,11 +25,14 @@ async def look_at_server(url: str) -> SharedLook:
         raise OperatorError(f"shared_state: {refused}") from None
     line = source.line()
     try:
-        await line.open()
-        [told] = await line.ask([("INFO", "server")])
-        began = time.perf_counter()
-        await line.ask([("PING",)])
-        took = time.perf_counter() - began
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await line.open()
+            [told] = await line.ask([("INFO", "server")])
+            began = time.perf_counter()
+            await line.ask([("PING",)])
+            took = time.perf_counter() - began
+    except TimeoutError:
+        raise OperatorError(f"{source.name} does not answer within {ANSWER_WITHIN:g} s") from None
     except TROUBLES as error:
         raise OperatorError(f"{source.name} does not answer: {str(error) or type(error).__name__}") from None
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.runtime.disk import CAREFULLY
-from gateway.stores.files import beside
+from gateway.stores.files import beside, store_file
 from gateway.stores.sqlite import schema
 from gateway.stores.sqlite.loss import find_loss
 from gateway.stores.sqlite.mark import Mark, file_state, read_mark
@@ -27,7 +27,7 @@ def look_at_file(path: Path, within: float) -> StoreLook | None:
 
     Raises StoreError, with words on what to do: damaged, another program's, of a newer version, without what was in it.
     """
-    path = path.resolve()
+    path = store_file(path)
     mark = read_mark(path)
     with schema.without_traces(), schema.told_plainly(path):
         schema.look_at_file(path, mark, accepting=False)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
+from gateway.stores.files import store_file
 from gateway.stores.spill import Spill
 from gateway.stores.sqlite import inserts, schema
 from gateway.stores.sqlite.lock import StoreLock
@@ -44,7 +45,7 @@ def prepare(path: Path, clock: Clock, given_up: Callable[[], bool]) -> Prepared:
 
     ``given_up``: whether nothing is to come of it; StoreError then, soon.
     """
-    path = path.resolve()
+    path = store_file(path)
     with ExitStack() as undo:
         lock = StoreLock.take(path)
         undo.callback(lock.release)

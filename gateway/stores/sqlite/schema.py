@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import PRIVATELY
-from gateway.stores.files import beside, give_to_owner_of, keep_private
+from gateway.stores.files import beside, give_to_owner_of, keep_private, store_file
 from gateway.stores.sqlite.booked_prices import WritingConnection
 from gateway.stores.sqlite.loss import StoreLost, find_loss, lost_file
 from gateway.stores.sqlite.mark import UNMARKED, Mark, file_state, read_mark
@@ -110,7 +110,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     only one connection may. Works beside a running gateway and without one. StoreError: no such store, damaged, another
     program's, or of another version; also for any failure while the connection is in use.
     """
-    path = path.resolve()
+    path = store_file(path)
     if not file_state(path)[1]:  # SQLite would throw away the log beside an empty file
         look_at_file(path, read_mark(path), accepting=False)
     if not os.path.exists(path):  # unlike Path.exists, False where looking is forbidden

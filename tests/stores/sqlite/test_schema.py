@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -98,10 +100,29 @@ async def test_a_store_of_a_newer_version(path: Path):
         verify(path)
 
 
-async def test_a_directory(path: Path):
-    path.mkdir()
-    with pytest.raises(StoreError, match="Is a directory"):
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Path.mkdir, "is not a file"),
+        (os.mkfifo, "is not a file"),
+        (lambda path: path.symlink_to("/dev/null"), "is not a file"),
+        (lambda path: path.symlink_to(path), "leads back to itself|Too many levels"),
+    ],
+    ids=["folder", "pipe", "device", "loop"],
+)
+async def test_what_is_no_file_is_no_store_and_left_as_it_is(path: Path, make: Callable[[Path], None], told: str):
+    """SQLite would wait for ever for a pipe; and whoever starts it as root must not take a device from others."""
+    make(path)
+    before = os.stat("/dev/null").st_mode
+    with pytest.raises(StoreError, match=told):
         await SQLiteLedger.open(path, clock=StoppedClock())
+    assert os.stat("/dev/null").st_mode == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+async def test_a_name_that_is_too_long_is_told(path: Path):
+    with pytest.raises(StoreError, match="too long"):
+        await SQLiteLedger.open(path.with_name("x" * 300), clock=StoppedClock())
 
 
 async def test_a_directory_that_is_not_there(path: Path):
