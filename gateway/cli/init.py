@@ -82,11 +82,10 @@ def write_new(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-    except OSError as error:
+    except BaseException as error:
         path.unlink(missing_ok=True)
-        raise OperatorError(f"init: {path} cannot be written: {error.strerror}. Nothing was left of it.") from None
-    except BaseException:
-        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OperatorError(f"init: {path} cannot be written: {error.strerror}. Nothing was left of it.") from None
         raise
 
 

@@ -9,7 +9,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -322,20 +321,30 @@ async def test_a_server_that_drips_or_is_silent_is_no_gateway(
     monkeypatch.setattr(listeners, "ANSWER_WITHIN", 0.2)
     monkeypatch.setattr(look, "ANSWER_WITHIN", 0.2)
 
+    dripping: list[asyncio.Task[Any]] = []
+
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
+        task = asyncio.current_task()
+        assert task is not None
+        dripping.append(task)
+        try:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n")
             while True:
                 writer.write(b" ")
                 await writer.drain()
                 await asyncio.sleep(0.02)
-        writer.close()
+        except ConnectionError:  # as soon as its client has given it up
+            pass
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         shared = {"shared_state": f"redis://{place}/0"}
         write(folder, settings(sandbox, folder, admin=NOWHERE | {"listen": place}) | shared)
         rows = await examined(1, "--offline")
+        async with asyncio.timeout(20):
+            await asyncio.gather(*dripping)
     assert named(rows, "admin listener")[0]["found"] == f"no answer of a gateway at {place}"
     assert named(rows, "shared state")[0]["state"] == "wrong"
 
