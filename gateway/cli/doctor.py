@@ -50,6 +50,7 @@ def doctor_command(options: argparse.Namespace) -> int:
     from gateway.cli.process import run
     from gateway.telemetry.redaction import Redactor
 
+    os.getcwd()  # raises where it is gone: said once, in place of one row for each relative path
     seen = see(options)
     redactor = Redactor(() if seen.config is None else seen.config.secrets)
 

@@ -52,6 +52,7 @@ def add_init_parser(commands: Any) -> None:
 
 def init_command(options: argparse.Namespace) -> int:
     """Write the file and print the next steps."""
+    os.getcwd()  # raises where it is gone: no other name of a file would mend that
     path: Path = options.config or DEFAULT_CONFIG
     write_new(path, TEMPLATE.encode())
     steps = next_steps(path)

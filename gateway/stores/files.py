@@ -24,13 +24,15 @@ def store_file(path: Path) -> Path:
     """The file that a store's path leads to, links followed; it need not be there yet.
 
     Raises StoreError if it leads nowhere, or to what is no file: SQLite would wait for ever for a pipe, and a device's
-    mode is not ours to change.
+    mode is not ours to change. Raises FileNotFoundError if the working directory, which a relative path begins in, is
+    gone.
     """
     try:
-        real = path.resolve()
-        mode = os.stat(real).st_mode
+        real = path.resolve()  # OSError of its own: the working directory is gone
     except RuntimeError:  # of Python before 3.13
         raise StoreError(f"{path} is a link that leads back to itself. Name another place for the store.") from None
+    try:
+        mode = os.stat(real).st_mode
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
             raise StoreError(f"{path} cannot be: {error.strerror}. Name another place for the store.") from None

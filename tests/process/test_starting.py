@@ -200,7 +200,7 @@ def test_a_reader_that_leaves_with_the_key_is_no_error(tmp_path: Path, unbuffere
     assert "could not be printed" not in complaint
 
 
-@pytest.mark.parametrize("arguments", [["keys", "list"], ["usage"], ["serve"]])
+@pytest.mark.parametrize("arguments", [["keys", "list"], ["usage"], ["serve"], ["doctor"], ["init"]])
 def test_a_working_directory_that_is_gone_is_called_so(tmp_path: Path, arguments: list[str]) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
