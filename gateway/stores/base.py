@@ -50,6 +50,7 @@ from gateway.stores.records import (
     Verification,
 )
 from gateway.stores.response_records import ResponsePlaceRecords, ResponseRecords
+from gateway.stores.seen_exchanges import SeenExchange
 
 
 class Ledger(Protocol):
@@ -199,6 +200,18 @@ class UsageReports(Protocol):
 
     async def audit(self, since_ns: int) -> Sequence[AuditEntry]:
         """What admins did at ``since_ns`` or later, oldest first; of very many the newest."""
+        ...
+
+    async def latest(
+        self, limit: int, *, before: str | None = None, key: str | None = None, request_id: str | None = None
+    ) -> Sequence[SeenExchange]:
+        """At most ``limit`` of the exchanges that came in last, newest first; settled, running or of unknown outcome.
+
+        ``limit``: 1 to MOST_SEEN. ``before``: the id of an exchange, from the first one older than which it goes on;
+        than one that is gone nothing is older. ``key``, ``request_id``: only those of this key, of this request.
+        Without them it goes back as far as the books do. With them it goes through what came in at most FILTERED_NS (31
+        days) before ``before`` did, or before now, and no further, however few it finds.
+        """
         ...
 
 

@@ -205,6 +205,7 @@ BUILT = {
     "stores/postgres/pruning.py",
     "stores/postgres/responses.py",
     "stores/postgres/rollup.py",
+    "stores/postgres/seen_exchanges.py",
     "stores/sqlite/inserts.py",
     "stores/sqlite/integrity.py",
     "stores/sqlite/jobs.py",
@@ -215,6 +216,7 @@ BUILT = {
     "stores/sqlite/responses.py",
     "stores/sqlite/rollup.py",
     "stores/sqlite/schema.py",
+    "stores/sqlite/seen_exchanges.py",
     "stores/sqlite/tally.py",
 }
 """Files that put SQL together, of names and numbers of columns that stand in the code; each place says so by a noqa."""

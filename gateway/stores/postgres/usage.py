@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
-from gateway.stores.postgres import audit, integrity, open_exchanges, pruning
+from gateway.stores.postgres import audit, integrity, open_exchanges, pruning, seen_exchanges
 from gateway.stores.postgres.booked_prices import booked_prices
 from gateway.stores.postgres.rollup import Asked, Connections, add_up, pruned_before, rounded_end, snapshot
 from gateway.stores.records import AuditEntry, Held, Pruned, UsageRow, Verification
+from gateway.stores.seen_exchanges import SeenExchange
 from gateway.stores.spans import DAY, NS, days, floor_ns, signed
 from gateway.stores.usage_sums import FIGURES, Group, checked_fields, in_order, rows_of_usage
 
@@ -70,6 +71,12 @@ class PostgresUsage:
     async def audit(self, since_ns: int) -> list[AuditEntry]:
         async with self._connections.connection() as connection:
             return await audit.entries(connection, since_ns)
+
+    async def latest(
+        self, limit: int, *, before: str | None = None, key: str | None = None, request_id: str | None = None
+    ) -> list[SeenExchange]:
+        async with snapshot(self._connections) as connection:
+            return await seen_exchanges.latest(connection, limit, before, key, request_id)
 
 
 async def _bounds(connection: asyncpg.Connection[Any]) -> tuple[int, int]:

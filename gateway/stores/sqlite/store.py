@@ -30,7 +30,8 @@ from gateway.stores.records import (
     UsageRow,
     Verification,
 )
-from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
+from gateway.stores.seen_exchanges import SeenExchange
+from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries, seen_exchanges
 from gateway.stores.sqlite.deliveries import SQLiteDeliveries
 from gateway.stores.sqlite.durations import SQLiteDurations
 from gateway.stores.sqlite.gateways import SQLiteGateways
@@ -129,6 +130,11 @@ class SQLiteUsage:
 
     async def audit(self, since_ns: int) -> list[AuditEntry]:
         return await asyncio.to_thread(audit.entries, self._path, since_ns)
+
+    async def latest(
+        self, limit: int, *, before: str | None = None, key: str | None = None, request_id: str | None = None
+    ) -> list[SeenExchange]:
+        return await asyncio.to_thread(seen_exchanges.latest, self._path, limit, before, key, request_id)
 
 
 class SQLiteBalances:

@@ -56,6 +56,7 @@ ON_POSTGRES: set[str] = {
     "test_durations",
     "test_jobs",
     "test_keys",
+    "test_latest",
     "test_ledger",
     "test_response_places",
     "test_responses",

@@ -11,6 +11,7 @@ import pytest
 from gateway.stores.postgres import inserts
 from gateway.stores.postgres.booking import LATE
 from gateway.stores.postgres.ledger import PostgresLedger
+from gateway.stores.postgres.reader import PostgresReader
 from gateway.stores.postgres.spills import left_spill, open_spill, remove_spill, spills_in
 from gateway.stores.records import BookedPrice, Correction
 from gateway.stores.spill import Spill
@@ -30,6 +31,27 @@ async def settled(ledger: PostgresLedger, url: str) -> dict[str, tuple[str, int]
         "LEFT JOIN corrections AS c ON c.id = s.id",
     )
     return {identity: (state, charged) for identity, state, charged in found}
+
+
+async def test_what_was_settled_late_is_told_with_what_its_own_gateway_said(postgres_url: str, tmp_path: Path) -> None:
+    async with books(postgres_url, tmp_path, "gw_slow") as slow, books(postgres_url, tmp_path, "gw_live") as live:
+        await slow.reserve(intent("a"))
+        await live.settle_left(["gw_slow"])
+        assert await seen(postgres_url) == [("a", "unknown", None, 0, 0, 0, None, None)]
+        slow.settle(settlement("a"))
+        await nothing_pending(slow)
+        assert await seen(postgres_url) == [("a", "settled", LATE, 40, 10, 5, "piapi", "measured")]
+
+
+async def seen(url: str) -> list[tuple[object, ...]]:
+    """Of the exchanges that came in last: how they ended, as far as a correction can say it."""
+    return [
+        (
+            *(one.id, one.state, one.corrected, one.charged, one.input_tokens, one.output_tokens, one.upstream),
+            None if one.state == "unknown" else one.confidence,
+        )
+        for one in await PostgresReader(url).usage.latest(10)
+    ]
 
 
 async def test_what_a_dead_gateway_left_open_is_unknown_and_held_with_its_newest_task(
