@@ -112,6 +112,14 @@ class JobRecords(Protocol):
         """
         ...
 
+    async def latest(self, limit: int, after: str | None = None, key: str | None = None) -> Sequence[StoredJob]:
+        """At most ``limit`` jobs of all keys, or of one, the newest first, from the first one older than ``after`` on.
+
+        ``limit``: 1 to MAX_JOBS + 1, so that it can be told whether there are more than a page has. ``after``: as of
+        ``page``, of any key.
+        """
+        ...
+
     async def result(self, id: str) -> StoredResult | None:
         """The answer of a job; None if it has none."""
         ...

@@ -43,6 +43,9 @@ class MemoryRecords:
     async def page(self, key: str, limit: int, after: str | None = None) -> Sequence[StoredJob]:
         return [job for job in reversed(self.jobs.values()) if job.key == key][:limit]
 
+    async def latest(self, limit: int, after: str | None = None, key: str | None = None) -> Sequence[StoredJob]:
+        return [job for job in reversed(self.jobs.values()) if key in (None, job.key)][:limit]
+
     async def result(self, id: str) -> StoredResult | None:
         return self.results.get(id)
 

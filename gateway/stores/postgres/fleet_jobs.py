@@ -43,6 +43,16 @@ _PAGE_AFTER = _READ + (  # noqa: S608
     "AND (created_ns, number) < (SELECT created_ns, number FROM jobs WHERE key = $1 AND id = $3) "
     "ORDER BY created_ns DESC, number DESC LIMIT $2"
 )
+_LATEST = (
+    "WITH RECURSIVE keys (key) AS (SELECT min(key) FROM jobs WHERE $2::text IS NULL OR key = $2 "  # noqa: S608
+    "UNION ALL SELECT (SELECT min(key) FROM jobs WHERE key > k.key) FROM keys AS k "
+    "WHERE k.key IS NOT NULL AND $2::text IS NULL) "
+    "SELECT n.* FROM keys AS k CROSS JOIN LATERAL ("
+    f"SELECT {COLUMNS}, number FROM jobs WHERE key = k.key AND NOT forgotten AND exchange <> '' "
+    "AND ($3::text IS NULL OR (created_ns, number) < (SELECT created_ns, number FROM jobs WHERE id = $3)) "
+    "ORDER BY created_ns DESC, number DESC LIMIT $1) AS n ORDER BY created_ns DESC, number DESC LIMIT $1"
+)
+"""No index has the jobs of all keys by time: the newest of each key are found by its own, and of these the newest."""
 _RESULT = "SELECT status, headers, body, place, size FROM jobs WHERE id = $1 AND headers IS NOT NULL AND NOT forgotten"
 
 _KNOWN = (
@@ -218,6 +228,13 @@ class FleetJobs(PostgresJobs):
         if after is None:
             return await self._read(_PAGE, key, limit, within=REQUEST_WITHIN)
         return await self._read(_PAGE_AFTER, key, limit, after, within=REQUEST_WITHIN) if storable(after) else []
+
+    async def latest(self, limit: int, after: str | None = None, key: str | None = None) -> list[StoredJob]:
+        if not all(storable(text) for text in (after, key) if text is not None):
+            return []
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(_LATEST, max(1, min(limit, MAX_JOBS + 1)), key, after)
+        return [StoredJob(*row[:_FIELDS]) for row in rows]
 
     async def result(self, id: str) -> StoredResult | None:
         async with self._pool.connection() as connection:

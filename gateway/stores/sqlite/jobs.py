@@ -28,6 +28,16 @@ _PAGE_AFTER = _READ + (  # noqa: S608
     "WHERE key = ?1 AND (created_ns, rowid) < (SELECT created_ns, rowid FROM jobs WHERE key = ?1 AND id = ?3) "
     "ORDER BY created_ns DESC, rowid DESC LIMIT ?2"
 )
+_LATEST = _READ + (  # noqa: S608
+    "WHERE rowid IN (SELECT rowid FROM jobs INDEXED BY jobs_by_key "
+    "WHERE ?2 IS NULL OR (created_ns, rowid) < (SELECT created_ns, rowid FROM jobs WHERE id = ?2) "
+    "ORDER BY created_ns DESC, rowid DESC LIMIT ?1) ORDER BY created_ns DESC, rowid DESC"
+)
+"""The index has all that this goes by, so that of jobs with large answers it reads no more than it returns."""
+_LATEST_OF_KEY = _READ + (  # noqa: S608
+    "WHERE key = ?3 AND (?2 IS NULL OR (created_ns, rowid) < (SELECT created_ns, rowid FROM jobs WHERE id = ?2)) "
+    "ORDER BY created_ns DESC, rowid DESC LIMIT ?1"
+)
 _KEEP = (
     f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) ON CONFLICT (id) DO UPDATE SET "  # noqa: S608
     'state = excluded.state, ended_ns = excluded.ended_ns, "left" = excluded."left", told = excluded.told, '
@@ -73,6 +83,12 @@ class SQLiteJobs:
         if after is None:
             return await asyncio.to_thread(self._read, _PAGE, (key, limit))
         return await asyncio.to_thread(self._read, _PAGE_AFTER, (key, limit, after))
+
+    async def latest(self, limit: int, after: str | None = None, key: str | None = None) -> list[StoredJob]:
+        limit = max(1, min(limit, MAX_JOBS + 1))
+        if key is None:
+            return await asyncio.to_thread(self._read, _LATEST, (limit, after))
+        return await asyncio.to_thread(self._read, _LATEST_OF_KEY, (limit, after, key))
 
     async def result(self, id: str) -> StoredResult | None:
         return await asyncio.to_thread(self._read_result, id)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.stores.base import Store
-from gateway.stores.job_records import JobRecords, StoredJob, StoredResult
+from gateway.stores.job_records import MAX_JOBS, JobRecords, StoredJob, StoredResult
 from gateway.stores.records import TaskRecord
 from tests.stores.makers import intent, settlement
 
@@ -100,6 +100,31 @@ async def test_a_page_has_the_newest_first_and_goes_on_behind_a_job(jobs: JobRec
     assert [one.id for one in await jobs.page("alice", 100, "1")] == ["0"]
     assert [one.id for one in await jobs.page("alice", 2, "other")] == []
     assert len(await jobs.page("alice", 0)) == 1
+
+
+async def test_those_of_all_keys_come_the_newest_first(jobs: JobRecords) -> None:
+    keys = ("alice", "bob", "carol", "bob", "alice")
+    for number, key in enumerate(keys):
+        await jobs.keep(job(str(number), key=key, created_ns=number // 2))
+    assert [one.id for one in await jobs.latest(100)] == ["4", "3", "2", "1", "0"]
+    assert (await jobs.latest(1))[0] == job("4", created_ns=2)
+    assert [one.id for one in await jobs.latest(2, "3")] == ["2", "1"]
+    assert [one.id for one in await jobs.latest(2, "0")] == []
+    for odd in ("none", "", "\ud800", "0\0"):
+        assert list(await jobs.latest(2, odd)) == []
+        assert list(await jobs.latest(2, key=odd)) == []
+    assert [one.id for one in await jobs.latest(100, key="bob")] == ["3", "1"]
+    assert [one.id for one in await jobs.latest(100, "2", "bob")] == ["1"]
+    await jobs.forget("bob", "3")
+    assert [one.id for one in await jobs.latest(0, "4")] == ["2"]
+    assert [one.id for one in await jobs.latest(100, key="bob")] == ["1"]
+
+
+async def test_a_look_at_all_jobs_has_one_more_than_a_page_at_most(jobs: JobRecords) -> None:
+    assert list(await jobs.latest(10)) == []
+    for number in range(MAX_JOBS + 5):
+        await jobs.keep(job(f"{number:03}", created_ns=number))
+    assert len(await jobs.latest(1_000)) == MAX_JOBS + 1
 
 
 async def test_one_that_is_forgotten_is_gone_and_names_its_file(jobs: JobRecords) -> None:
