@@ -221,3 +221,8 @@ def _task_failed(log: Log, name: str, error: BaseException) -> None:
 def log_crash(log: Log, event: str, crash: BaseException, **fields: str) -> None:
     """A mistake of ours, with its traceback."""
     log.error(event, error=repr(crash), traceback="".join(traceback.format_exception(crash)), **fields)
+
+
+def tell_of_crash(log: Log, request_id: str, crash: Exception) -> None:
+    """The same, of a request: it was answered with ``internal_error``."""
+    log_crash(log, "internal_error", crash, request_id=request_id)

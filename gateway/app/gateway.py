@@ -15,7 +15,7 @@ from gateway.app.assembly import (
     build_ledger_service,
     key_rules,
     labels,
-    log_crash,
+    tell_of_crash,
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.fleet import Fleet
@@ -138,7 +138,7 @@ class Gateway:
         gateway that is the only process of its own.
         """
         clock, dialer, randomness = clock or SystemClock(), dialer or SystemDialer(), randomness or system_randomness()
-        parts = await open_parts(config, log, dialer, clock, randomness, partial(_crashed, log), worker)
+        parts = await open_parts(config, log, dialer, clock, randomness, partial(tell_of_crash, log), worker)
         gateway, services, store = cls(config, parts, load), parts.services, parts.store
         try:
             gateway._telemetry = Telemetry.start(config, services)
@@ -282,7 +282,7 @@ class Gateway:
                 **front_page_routes(__version__, listed),
             },
             [],
-            partial(_crashed, services.log),
+            partial(tell_of_crash, services.log),
             BrowserGuard(self._opened, services, cors),
             cors,
             secret=("/images/", "/webhooks/"),
@@ -293,7 +293,7 @@ class Gateway:
         admin = Dispatch(
             {},
             admin_routes(self._admin_source(services.metrics.pieces if worker is None else nothing_of_its_own)),
-            partial(_crashed, services.log),
+            partial(tell_of_crash, services.log),
             AdminGuard(services, config.admin.listen.is_loopback),
             on_end=self._journal.ended_at_admin,
         )
@@ -328,6 +328,8 @@ class Gateway:
                 self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(self._store, services),
+            reports=self._store.usage,
+            jobs=self._store.jobs,
             deliveries=self._paid_work.deliveries,
             reload=self.reread,
         )
@@ -393,7 +395,3 @@ class Gateway:
 
     def _late(self, seconds: float) -> None:
         self._lag = seconds
-
-
-def _crashed(log: Log, request_id: str, crash: Exception) -> None:
-    log_crash(log, "internal_error", crash, request_id=request_id)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from gateway.core.pricing.calendar import iso_time
-from gateway.endpoints.admin.json_body import Guard, answering
+from gateway.endpoints.admin.json_body import Guard, answering, page_limit
 from gateway.endpoints.admin.paths import DELIVERIES_PATH
 from gateway.jobs.deliveries import Deliveries
 from gateway.keys.fields import refuse_unknown
@@ -30,7 +30,7 @@ def delivery_routes(deliveries: Deliveries, guarded: Guard) -> list[Route]:
     async def page(request: Request) -> Any:
         query = request.query_params
         refuse_unknown(query, ("limit", "after", "webhook", "state", "job"))
-        limit, state = _limit(query.get("limit")), query.get("state", "")
+        limit, state = page_limit(query.get("limit"), PAGE, MOST_OF_A_PAGE), query.get("state", "")
         if state and state not in _STATES:
             raise wrong_value("state", f"expected one of {', '.join(_STATES)}")
         found = await deliveries.page(
@@ -43,15 +43,6 @@ def delivery_routes(deliveries: Deliveries, guarded: Guard) -> list[Route]:
         return {"object": "list", "data": [_row(one) for one in found[:limit]], "has_more": len(found) > limit}
 
     return [Route(DELIVERIES_PATH, guarded(answering({"GET": page})), methods=["GET"])]
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return PAGE
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if not 1 <= number <= MOST_OF_A_PAGE:
-        raise wrong_value("limit", f"expected a number from 1 to {MOST_OF_A_PAGE}")
-    return number
 
 
 def _row(delivery: Delivery) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayFault, StoreError
 from gateway.server.asgi import request_of
 from gateway.server.body import read_body
 from gateway.wire.client_json import loads_object
+from gateway.wire.field_checks import wrong_value
 
 MOST_ADMIN_BODY = 256 * 1024
 """Bytes of a body: enough for a thousand models' names."""
@@ -55,6 +56,16 @@ def who_asks(request: Request) -> str:
     user = request.headers.get(ADMIN_USER, "")
     admitted: str = request.scope.get(ADMITTED_AS, "admin API")
     return f"{admitted}, user {user}" if _USER.fullmatch(user) else admitted
+
+
+def page_limit(text: str | None, usual: int, most: int) -> int:
+    """How many rows a page is asked for: ``usual`` unless said, ``most`` at most. Raises ClientError."""
+    if text is None:
+        return usual
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= most:
+        raise wrong_value("limit", f"expected a number from 1 to {most}")
+    return number
 
 
 async def body_fields(request: Request) -> dict[str, Any]:

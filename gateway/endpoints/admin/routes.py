@@ -1,5 +1,5 @@
-"""The routes of the admin listener: metrics, usage, upstreams, keys, ledger, reload. It shares none with the main
-listener.
+"""The routes of the admin listener: metrics, usage, upstreams, keys, ledger, requests, jobs, reload. It shares none
+with the main listener.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_r
 from gateway.endpoints.admin.deliveries import delivery_routes
 from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.held import held_routes
+from gateway.endpoints.admin.jobs import job_routes
 from gateway.endpoints.admin.json_body import ADMITTED_AS, Handler
 from gateway.endpoints.admin.keys import key_routes
 from gateway.endpoints.admin.ledger import ledger_routes
 from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH, USAGE_PATH
+from gateway.endpoints.admin.requests import request_routes
 from gateway.jobs.deliveries import Deliveries
 from gateway.keys.service import KeyService
 from gateway.runtime.in_turns import in_turns
 from gateway.server.asgi import request_of
+from gateway.stores.base import UsageReports
+from gateway.stores.job_records import JobRecords
 
 
 class ReloadAnswer(Protocol):
@@ -39,8 +43,7 @@ class ReloadAnswer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminSource:
-    """The data and actions of the admin routes; all but ``door``, ``keys``, ``ledger`` and ``deliveries`` are callables
-    of the running gateway.
+    """The data and actions of the admin routes; those that are no callables are its services and records.
 
     ``door``: asks for the admin key.
     ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
@@ -54,6 +57,8 @@ class AdminSource:
     upstreams: Callable[[], Awaitable[dict[str, Any]]]
     keys: KeyService
     ledger: LedgerService
+    reports: UsageReports
+    jobs: JobRecords
     deliveries: Deliveries
     reload: Callable[[], Awaitable[ReloadAnswer]]
 
@@ -68,6 +73,8 @@ def admin_routes(source: AdminSource) -> list[Route]:
         *key_routes(source.keys, admin.guarded),
         *ledger_routes(source.ledger, admin.guarded),
         *held_routes(source.ledger, admin.guarded),
+        *request_routes(source.reports, admin.guarded),
+        *job_routes(source.jobs, admin.guarded),
         *delivery_routes(source.deliveries, admin.guarded),
         Route(RELOAD_PATH, admin.guarded(admin.reload), methods=["POST"]),
     ]

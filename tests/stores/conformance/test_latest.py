@@ -21,7 +21,7 @@ HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
 NOW = StoppedClock().wall_ns()
 
-BUSY = AttemptRecord("piapi", "https://api.piapi.ai", "first", "rate_limited", 1, 0, "free")
+BUSY = AttemptRecord("piapi", "https://api.piapi.ai", "first", "rate_limited", 1)
 SERVED = AttemptRecord("backup", "https://backup.example", "second", "ok", 4, 30, "billed", "task-1")
 
 
@@ -106,7 +106,7 @@ async def test_one_that_was_settled_is_told_with_every_attempt(store: Store) -> 
     )
 
 
-@pytest.mark.parametrize("reason", ["billed", "free", "unknown"])
+@pytest.mark.parametrize("reason", ["billed", "suspected_duplicate", "unknown"])
 async def test_why_an_attempt_is_booked_so_is_kept(store: Store, reason: CostReason) -> None:
     await come(store, "a")
     await end(store, "a", attempts=(replace(SERVED, reason=reason),))
