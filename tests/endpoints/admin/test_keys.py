@@ -138,6 +138,8 @@ def _source(desk: KeyService) -> AdminSource:
         upstreams=nothing,  # type: ignore[arg-type]  # no test here asks for them
         keys=desk,
         ledger=None,  # type: ignore[arg-type]  # no test here asks for them
+        reports=None,  # type: ignore[arg-type]  # no test here asks for them
+        jobs=None,  # type: ignore[arg-type]  # no test here asks for them
         deliveries=None,  # type: ignore[arg-type]  # no test here asks for them
         reload=nothing,
     )

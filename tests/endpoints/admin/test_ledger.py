@@ -121,6 +121,8 @@ def _source(desk: LedgerService) -> AdminSource:
         upstreams=nothing,  # type: ignore[arg-type]  # no test here asks for them
         keys=None,  # type: ignore[arg-type]  # no test here asks for them
         ledger=desk,
+        reports=None,  # type: ignore[arg-type]  # no test here asks for them
+        jobs=None,  # type: ignore[arg-type]  # no test here asks for them
         deliveries=None,  # type: ignore[arg-type]  # no test here asks for them
         reload=nothing,
     )
