@@ -108,15 +108,15 @@ class JobRecords(Protocol):
     async def page(self, key: str, limit: int, after: str | None = None) -> Sequence[StoredJob]:
         """At most ``limit`` of the key's jobs, the newest first, from the first one older than ``after`` on.
 
-        ``limit``: 1 to MAX_JOBS. ``after``: the id of a job of the key's; of one that is gone, nothing is older.
+        ``limit``: 1 to MAX_JOBS + 1, so that it can be told whether there are more than a page has. ``after``: the id
+        of a job of the key's; of one that is gone, nothing is older.
         """
         ...
 
     async def latest(self, limit: int, after: str | None = None, key: str | None = None) -> Sequence[StoredJob]:
         """At most ``limit`` jobs of all keys, or of one, the newest first, from the first one older than ``after`` on.
 
-        ``limit``: 1 to MAX_JOBS + 1, so that it can be told whether there are more than a page has. ``after``: as of
-        ``page``, of any key.
+        ``limit``: as of ``page``. ``after``: the same, but of any key.
         """
         ...
 

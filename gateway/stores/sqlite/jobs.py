@@ -79,7 +79,7 @@ class SQLiteJobs:
         return rows[0] if rows else None
 
     async def page(self, key: str, limit: int, after: str | None = None) -> list[StoredJob]:
-        limit = max(1, min(limit, MAX_JOBS))
+        limit = max(1, min(limit, MAX_JOBS + 1))
         if after is None:
             return await asyncio.to_thread(self._read, _PAGE, (key, limit))
         return await asyncio.to_thread(self._read, _PAGE_AFTER, (key, limit, after))

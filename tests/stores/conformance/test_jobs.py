@@ -120,11 +120,12 @@ async def test_those_of_all_keys_come_the_newest_first(jobs: JobRecords) -> None
     assert [one.id for one in await jobs.latest(100, key="bob")] == ["1"]
 
 
-async def test_a_look_at_all_jobs_has_one_more_than_a_page_at_most(jobs: JobRecords) -> None:
+async def test_a_look_has_one_more_than_a_page_at_most(jobs: JobRecords) -> None:
     assert list(await jobs.latest(10)) == []
     for number in range(MAX_JOBS + 5):
         await jobs.keep(job(f"{number:03}", created_ns=number))
     assert len(await jobs.latest(1_000)) == MAX_JOBS + 1
+    assert len(await jobs.page("alice", 1_000)) == MAX_JOBS + 1
 
 
 async def test_one_that_is_forgotten_is_gone_and_names_its_file(jobs: JobRecords) -> None:
