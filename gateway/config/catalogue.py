@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from gateway.config.document import read_document
 from gateway.config.layer import Layer, check_document
 from gateway.config.problems import Problems
-from gateway.config.tree import Node, read_tree
+from gateway.config.tree import Node, Table, read_tree
 from gateway.config.upstream_schema import ModelSection
 from gateway.config.values import day
 from gateway.core.errors import ConfigError
@@ -78,16 +78,46 @@ def builtin_layer(
 
     Overridden values are not checked, so that an error in an environment variable that is not used has no effect.
     """
-    document = read_document(_tree(), FILE, environ, problems, uses)
+    models = _models()
+    document = read_document(_rest(), FILE, environ, problems, uses)
+    document.values |= models.document.values
+    document.keys |= models.document.keys
     data = document.data
-    del data["flux_facts"], data["as_of"]
+    data["models"] = models.document.data["models"]
     for name, upstream in _mapping(given.get("upstreams")).items():
         for field, value in _mapping(upstream).items():
             if value is not None:
                 _mapping(data["upstreams"].get(name)).pop(field, None)
     if _mapping(given.get("admin")).get("key") is not None:
         del data["admin"]
-    return check_document(document, problems)
+    return check_document(document, problems, {"models": models.sections.models})
+
+
+@cache
+def _models() -> Layer:
+    """The catalogue's models, which nothing around them can change: neither a variable nor the user's data is in them.
+
+    They are most of the file. Read and checked once, they need not be whenever a configuration is read, which a reload
+    does while requests are served.
+    """
+    problems = Problems()
+    layer = check_document(read_document(_part("models"), FILE, {}, problems), problems)
+    if problems:
+        raise ConfigError(problems.lines())
+    return layer
+
+
+@cache
+def _rest() -> Node | None:
+    """The tree of what the environment and the user's data have a say in."""
+    return _part("admin", "upstreams")
+
+
+def _part(*keys: str) -> Node | None:
+    root = _tree()
+    if not isinstance(root, Table):
+        return root
+    return Table(root.position, [entry for entry in root.entries if entry.key in keys])
 
 
 @cache

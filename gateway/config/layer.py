@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +16,7 @@ from gateway.config.fields import Unknown
 from gateway.config.problems import Location, Problems, did_you_mean
 from gateway.config.schema import FileSection
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NAMED_SECTIONS = frozenset({"upstreams", "models", "teams", "keys"})
 _MESSAGES = {
     "dict_type": "expected a mapping, such as {name: value}",
@@ -45,11 +48,13 @@ class Layer:
             self.problems.add(self.document.key_position(location), location, message)
 
 
-def check_document(document: Document, problems: Problems) -> Layer:
+def check_document(document: Document, problems: Problems, checked: Mapping[str, Any] = _NOTHING) -> Layer:
     """Validate a document. An entry with a problem is left out as a whole (an upstream, a model, a key, or a top-level
     value), so that the rest can still be checked and every problem is reported at once.
+
+    ``checked``: settings of it, by name, that are sections already, from a check before this one.
     """
-    data = dict(document.data)
+    data = {**document.data, **checked}
     while True:
         try:
             return Layer(FileSection.model_validate(data), document, problems)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from importlib.resources import files
 
 import pytest
 
 from gateway.config import load, load_catalogue
+from gateway.config.catalogue import FILE, builtin_layer
+from gateway.config.environment import references
+from gateway.config.problems import Problems
 from gateway.core.images.flux_catalogue import InputRule
 from gateway.core.types import CostClass
 
@@ -327,3 +331,25 @@ class TestFlux:
     def test_short_names_stand_for_task_types(self):
         assert self.facts.aliases.keys() <= ALIASES
         assert set(self.facts.aliases.values()) <= TASK_TYPES
+
+
+def test_the_models_are_read_once_as_no_variable_changes_them() -> None:
+    first, second = (builtin_layer(environ, {}, Problems()) for environ in ({}, {"PIAPI_API_KEY": "sk-piapi-00112233"}))
+
+    assert not references(files("gateway").joinpath(FILE).read_text(encoding="utf-8").partition("\nmodels:")[2])
+    assert first.sections.models["gpt-4o"] is second.sections.models["gpt-4o"]
+    assert first.sections.upstreams != second.sections.upstreams
+
+
+def test_what_a_reader_of_the_catalogue_changes_does_not_reach_the_next_one() -> None:
+    before = builtin_layer({}, {}, Problems())
+    positions = dict(before.document.values)
+    before.document.values.clear()
+    before.document.keys.clear()
+    before.document.broken.add(("models", "gpt-4o"))
+
+    after = builtin_layer({}, {}, Problems())
+
+    assert after.document.values == positions
+    assert after.document.keys
+    assert not after.document.is_broken(("models", "gpt-4o"))
