@@ -138,15 +138,15 @@ class Received:
         reader.receive_data(self.raw)
         if ended and self.ending == "fin":
             reader.receive_data(b"")
-        data = b""
+        data = bytearray()
         while True:
             event = reader.next_event()
             if event is h11.NEED_DATA:
                 assert not ended, "the answer has not ended"
-                return data
+                return bytes(data)
             if isinstance(event, h11.EndOfMessage):
                 assert ended, "the answer is whole"
-                return data
+                return bytes(data)
             if isinstance(event, h11.Data):
                 data += bytes(event.data)
 
@@ -315,7 +315,7 @@ class RawClient:
 
     async def receive(self, quiet: float = 5) -> Received:
         """Read until the connection ends, or nothing has come for ``quiet`` seconds."""
-        raw = b""
+        raw = bytearray()  # adding to bytes would copy all of it each time, which takes minutes for a flood
         ending: ConnectionEnding = "open"
         try:
             while True:
@@ -328,7 +328,7 @@ class RawClient:
             pass
         except ConnectionResetError:
             ending = "reset"
-        return Received(raw, ending)
+        return Received(bytes(raw), ending)
 
     async def receive_until(self, end: bytes) -> Received:
         """Read until ``end`` has come; the connection stays open."""
