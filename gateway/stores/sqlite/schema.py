@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -303,11 +304,15 @@ def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
         connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
 
-def migrations() -> list[str]:
-    """The scripts ``0001_….sql``, ``0002_….sql`` … in order: the number of a script is the version it leads to."""
+@cache
+def migrations() -> tuple[str, ...]:
+    """The scripts ``0001_….sql``, ``0002_….sql`` … in order: the number of a script is the version it leads to.
+
+    Read once: every reading of the books asks how many there are.
+    """
     folder = files("gateway.stores.sqlite") / "migrations"
     scripts = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [entry.read_text("utf-8") for _, entry in scripts]
+    return tuple(entry.read_text("utf-8") for _, entry in scripts)
 
 
 _NOT_WHOLE = ("no such table", "no such column", "malformed")
