@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import yaml
-
 from gateway.sandbox import Sandbox
+from tests.yaml_text import read_yaml, write_yaml
 
 from .harness import ALICE, BACKUP_KEY, PIAPI_KEY, Answer, Rig, merged
 
@@ -36,18 +35,18 @@ def relayed(sandbox: Sandbox, more: str = "") -> str:
     """
     targets = [{"upstream": "claude", "price": _AT_PIAPI}, {"upstream": "reserve", "price": _AT_BACKUP}]
     document = {"upstreams": upstreams(sandbox), "models": {MODEL: {"targets": targets}}}
-    over: Any = yaml.safe_load(more) or {}
+    over: Any = read_yaml(more) or {}
     if "upstreams" in over:
         names = {"piapi": "claude", "backup": "reserve"}
         over["upstreams"] = {names.get(name, name): given for name, given in over["upstreams"].items()}
-    return yaml.safe_dump(merged(document, over))
+    return write_yaml(merged(document, over))
 
 
 def either(sandbox: Sandbox, *order: str) -> str:
     """YAML in which the model has a relayed target (``claude``) and one that is asked as a chat (``piapi``)."""
     prices = {"claude": _AT_PIAPI, "piapi": _AT_PIAPI, "backup": _AT_BACKUP, "reserve": _AT_BACKUP}
     targets = [{"upstream": name, "price": prices[name]} for name in order]
-    return yaml.safe_dump({"upstreams": upstreams(sandbox), "models": {MODEL: {"targets": targets}}})
+    return write_yaml({"upstreams": upstreams(sandbox), "models": {MODEL: {"targets": targets}}})
 
 
 async def messages(

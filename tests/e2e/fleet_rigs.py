@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import yaml
 
 from gateway.app.gateway import Gateway
 from gateway.config import Config, load
 from gateway.sandbox import Sandbox
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
+from tests.yaml_text import read_yaml, write_yaml
 
 from .harness import ALICE, Answer, RawClient, eventually, merged, rig_config
 
@@ -97,9 +97,9 @@ class Member:
 async def start(sandbox: Sandbox, folder: Path, url: str, overrides: str = "", name: str = "one") -> Member:
     """One more gateway on the store. ``overrides``: YAML."""
     over = {"store": url, "images": {"dir": str(folder / "images")}}
-    document = merged(merged(rig_config(sandbox, folder), over), yaml.safe_load(overrides) or {})
+    document = merged(merged(rig_config(sandbox, folder), over), read_yaml(overrides) or {})
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(write_yaml(document), encoding="utf-8")
 
     def read() -> Config:
         return load(path, {})

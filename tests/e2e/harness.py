@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import openai
-import yaml
 
 from gateway.app.gateway import Gateway
 from gateway.config import Config, load
@@ -41,6 +40,7 @@ from tests.raw_client import Answer as Answer
 from tests.raw_client import RawClient as RawClient
 from tests.raw_client import error_of as error_of
 from tests.raw_client import get as get
+from tests.yaml_text import read_yaml, write_yaml
 
 from .books import Figures as Figures
 from .books import Row as Row
@@ -102,8 +102,8 @@ class Rig:
         ``ask_for_models``: ask the sandbox for its lists of models, over connections that few tests expect.
         """
         path = folder / "config.yaml"
-        document = merged(rig_config(sandbox, folder), yaml.safe_load(overrides) or {})
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        document = merged(rig_config(sandbox, folder), read_yaml(overrides) or {})
+        path.write_text(write_yaml(document), encoding="utf-8")
 
         def read() -> Config:
             return load(path, {})

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import yaml
 
 from gateway.app.gateway import Gateway
 from gateway.config import Config, load
@@ -25,6 +24,7 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from tests.base_config import ALICE, base_config, merged
 from tests.raw_client import Answer, RawClient
+from tests.yaml_text import read_yaml, write_yaml
 
 from .harness import chat_body, eventually
 
@@ -104,8 +104,8 @@ class Fleet:
             "upstreams": {"piapi": {"tasks": {"poll": "10ms", "poll_max": "40ms"}}},
             "log": {"format": "json", "level": "debug"},
         }
-        document = merged(merged(base_config(self.sandbox, self.folder), own), yaml.safe_load(overrides) or {})
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        document = merged(merged(base_config(self.sandbox, self.folder), own), read_yaml(overrides) or {})
+        path.write_text(write_yaml(document), encoding="utf-8")
 
     async def settled(self) -> None:
         """Return once no gateway has anything under way, or owes the ledger anything."""

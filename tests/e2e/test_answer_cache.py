@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.sandbox import Sandbox
+from tests.yaml_text import read_yaml, write_yaml
 
 from .conftest import StartGateway
 from .harness import ALICE, PROMPT, Answer, Rig
@@ -206,16 +206,16 @@ async def test_a_reload_that_changes_the_model_empties_its_answers_and_no_others
     await rig.chat()
     await embed(rig)
     path = rig.folder / "config.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = read_yaml(path.read_text(encoding="utf-8"))
     assert await rig.gateway.reload() == []
     assert is_hit(await rig.chat())
     document["models"]["gpt-4o"]["targets"] = [{"upstream": "backup"}]
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(write_yaml(document), encoding="utf-8")
     assert await rig.gateway.reload() == []
     assert not is_hit(await rig.chat())
     assert is_hit(await embed(rig))
     del document["models"]["gpt-4o"]["cache"]
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(write_yaml(document), encoding="utf-8")
     assert await rig.gateway.reload() == []
     assert not is_hit(await rig.chat())
     assert not is_hit(await rig.chat())

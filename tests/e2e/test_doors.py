@@ -9,10 +9,10 @@ import random
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway import __version__
 from tests.raw_client import Answer, RawClient
+from tests.yaml_text import read_yaml, write_yaml
 
 from .conftest import StartGateway
 from .harness import ALICE, MESSAGES, PATH, Rig, chat_body, eventually
@@ -33,8 +33,8 @@ async def ask(rig: Rig, method: str, target: str, body: bytes = b"", *lines: str
 async def reconfigure(rig: Rig, **changes: Any) -> None:
     """Write these settings into the file and have it read again, as SIGHUP does."""
     path = rig.folder / "config.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    path.write_text(yaml.safe_dump({**document, **changes}), encoding="utf-8")
+    document = read_yaml(path.read_text(encoding="utf-8"))
+    path.write_text(write_yaml({**document, **changes}), encoding="utf-8")
     assert await rig.gateway.reload() == []
 
 

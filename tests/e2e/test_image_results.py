@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.sandbox import Sandbox
+from tests.yaml_text import read_yaml, write_yaml
 
 from .conftest import StartGateway
 from .harness import PIAPI_KEY, PROMPT, Answer, Rig
@@ -534,9 +534,9 @@ class TestTheStart:
         assert fetcher.surroundings.upstreams == {"127.0.0.1"}
 
         path = rig.folder / "config.yaml"
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
         document["upstreams"]["backup"]["endpoints"] = [{"url": "https://relay.example.net/v1"}]
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        path.write_text(write_yaml(document), encoding="utf-8")
         assert await rig.gateway.reload() == []
 
         assert fetcher.surroundings.upstreams == {"127.0.0.1", "relay.example.net"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import openai
 import pytest
-import yaml
 
 from tests.days import TODAY, in_days, move_to
+from tests.yaml_text import write_yaml
 
 from .conftest import StartGateway
 from .harness import ALICE, Rig
@@ -21,7 +21,7 @@ YESTERDAY, TOMORROW = in_days(-1), in_days(1)
 def models(entries: dict[str, Any]) -> str:
     """Overrides with these models, each a list of targets, or an entry."""
     full = {name: {"targets": one} if isinstance(one, list) else one for name, one in entries.items()}
-    return yaml.safe_dump({"models": full})
+    return write_yaml({"models": full})
 
 
 def ended(upstream: str = "backup", **more: Any) -> dict[str, Any]:
@@ -104,7 +104,7 @@ async def test_a_model_that_is_gone_is_not_listed(gateway: StartGateway) -> None
 
 async def test_a_key_that_may_not_use_it_is_told_nothing_of_it(gateway: StartGateway) -> None:
     rig = await gateway(
-        yaml.safe_dump({"keys": [{"name": "alice", "team": "growth", "key": ALICE, "models": ["gpt-4o"]}]})
+        write_yaml({"keys": [{"name": "alice", "team": "growth", "key": ALICE, "models": ["gpt-4o"]}]})
         + models({"ours": [ended()]})
     )
     answer = await rig.chat(model="ours")

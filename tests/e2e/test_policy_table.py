@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-import yaml
 
 from gateway.core.outcomes.table import RULES
+from tests.yaml_text import read_yaml, write_yaml
 
 from .apis import APIS, Api
 from .conftest import StartGateway
@@ -239,7 +239,7 @@ async def test_a_model_with_no_other_upstream_is_still_asked_for_at_the_other_ho
 
 def configured(overrides: str) -> str:
     """The fault's own configuration, with two keys at PiAPI."""
-    document: str = yaml.safe_dump(merged(yaml.safe_load(TWO_KEYS), yaml.safe_load(overrides) or {}))
+    document: str = write_yaml(merged(read_yaml(TWO_KEYS), read_yaml(overrides) or {}))
     return document
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import yaml
+
+from tests.yaml_text import read_yaml, write_yaml
 
 from .conftest import StartGateway
 from .faults import AFTER_CONTENT, REACHING, STATUSES, STREAMS, TWO_KEYS, Fault
@@ -34,8 +35,8 @@ PLAYED = [
 
 
 def configured(fault: Fault) -> str:
-    document = merged(yaml.safe_load(PRICED), yaml.safe_load(TWO_KEYS))
-    text: str = yaml.safe_dump(merged(document, yaml.safe_load(fault.config) or {}))
+    document = merged(read_yaml(PRICED), read_yaml(TWO_KEYS))
+    text: str = write_yaml(merged(document, read_yaml(fault.config) or {}))
     return text
 
 
@@ -145,8 +146,8 @@ async def test_a_sound_that_breaks_off_is_cut_and_paid_for_as_far_as_it_came(
 
 
 async def test_a_sound_that_falls_silent_is_cut(gateway: StartGateway) -> None:
-    rig = await gateway(str(yaml.safe_dump(merged(
-        yaml.safe_load(PRICED), {"upstreams": {"piapi": {"timeouts": {"idle": "300ms"}}}}
+    rig = await gateway(str(write_yaml(merged(
+        read_yaml(PRICED), {"upstreams": {"piapi": {"timeouts": {"idle": "300ms"}}}}
     ))))  # fmt: skip
     rig.sandbox.script("slow;delay=1000", role="api")
 

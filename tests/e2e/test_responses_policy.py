@@ -8,7 +8,8 @@ import json
 from dataclasses import dataclass
 
 import pytest
-import yaml
+
+from tests.yaml_text import read_yaml, write_yaml
 
 from .conftest import StartGateway
 from .faults import AFTER_CONTENT, TWO_KEYS, Fault
@@ -51,8 +52,8 @@ KINDS = (WHOLE, EVENTS, WHOLE_OR_CHAT, EVENTS_OR_CHAT)
 
 
 def configured(fault: Fault) -> str:
-    document = merged(yaml.safe_load(MODELS), yaml.safe_load(TWO_KEYS))
-    text: str = yaml.safe_dump(merged(document, yaml.safe_load(fault.config) or {}))
+    document = merged(read_yaml(MODELS), read_yaml(TWO_KEYS))
+    text: str = write_yaml(merged(document, read_yaml(fault.config) or {}))
     return text
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import openai
 import pytest
-import yaml
 
 from gateway.sandbox.faults.missing_models import MISSING_MODELS
+from tests.yaml_text import read_yaml, write_yaml
 
 from .conftest import StartGateway
 from .harness import ALICE, MESSAGES, PROMPT, Rig, error_of, eventually
@@ -42,9 +42,9 @@ async def ask(rig: Rig, model: str | None, key: str = ALICE, **fields: Any) -> t
 def rewrite(rig: Rig, change: dict[str, Any]) -> None:
     """Add to the configuration file."""
     path = rig.folder / "config.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = read_yaml(path.read_text(encoding="utf-8"))
     document.update(change)
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(write_yaml(document), encoding="utf-8")
 
 
 class TestTheWholeStory:
@@ -92,7 +92,7 @@ class TestTheWholeStory:
         lines = refusals[0][refusals[0].index("models:") :]
         assert len(lines.splitlines()) == 2
         filled = lines.replace("…", "3", 1).replace("…", "11", 1).replace("…", "4", 1).replace("…", "12", 1)
-        rewrite(rig, yaml.safe_load(filled))
+        rewrite(rig, read_yaml(filled))
         assert await rig.gateway.reload() == []
 
         paid = await rig.openai(api_key=BUDGETED).chat.completions.with_raw_response.create(

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import trustme
-import yaml
 
 from tests.upstream.peer import Do, Peer, Script
 from tests.upstream.tunnels import ForwardProxy
+from tests.yaml_text import read_yaml, write_yaml
 
 from .conftest import StartGateway
 from .harness import ALICE, Rig, chat_body
@@ -58,7 +58,7 @@ async def flux(rig: Rig) -> bytes:
 
 async def reload(rig: Rig, proxy: str) -> None:
     path = rig.folder / "config.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "proxy": proxy}))
+    path.write_text(write_yaml({**read_yaml(path.read_text()), "proxy": proxy}))
     assert await rig.gateway.reload() == []
 
 
