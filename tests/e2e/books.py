@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +84,24 @@ def read_rows(path: Path) -> list[Row]:
     ]
 
 
+_FAMILY = re.compile("^(?=# HELP )", re.MULTILINE)
+
+
+@lru_cache(maxsize=4096)
+def _samples(family: str) -> tuple[tuple[str, dict[str, str], float], ...]:
+    """What the text of one family says; most are the same at every reading of every gateway."""
+    return tuple(
+        (sample.name, dict(sample.labels), sample.value)
+        for read in text_string_to_metric_families(family)
+        for sample in read.samples
+    )
+
+
 class Figures:
     """One reading of /metrics."""
 
     def __init__(self, text: str) -> None:
-        self.samples = [
-            (sample.name, dict(sample.labels), sample.value)
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        ]
+        self.samples = [sample for family in _FAMILY.split(text) for sample in _samples(family)]
 
     def total(self, name: str, **labels: str) -> float:
         """The sum over all series of ``name`` that have these labels."""
