@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,19 @@ def use_ram_disk() -> None:
 
 
 use_ram_disk()
+
+
+def keep_bytecode() -> None:
+    """Let Python keep what it compiles, also where the environment forbids it, as in images that shall stay small.
+
+    Without it every worker rewrites the assertions of all tests anew, which is half of what collecting costs, and every
+    program that a test starts compiles the gateway. Programs and workers inherit what their parent decided.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+keep_bytecode()
 
 
 @pytest.hookimpl(optionalhook=True)
