@@ -7,7 +7,8 @@ Origin, and Sec-Fetch-Site where it comes from another site; the second carries 
 
 Where a key is asked for, none of this applies: a page does not know the key, and a browser sends one along only after
 a preflight, which is granted to listed pages only (cors.py). Any Host will do there. The admin listener is stricter: it
-has pages of no kind to answer, and one route that may be open to all (AdminGuard).
+has its own pages alone to answer, whose cookie a browser sends along with what a foreign page asks, and one route that
+may be open to all (AdminGuard).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gateway.core.errors import ClientError
 from gateway.core.headers import Header
 from gateway.core.in_force import InForce
 from gateway.server.cors import CrossOrigin, foreign_origin
-from gateway.server.origins import host_of, is_address, is_internal, is_local_page, is_this_machine
+from gateway.server.origins import host_of, is_address, is_internal, is_local_page, is_origin_of, is_this_machine
 from gateway.server.request import Request
 
 _BUYS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -70,7 +71,9 @@ class AdminGuard:
 
     While it asks for no key, only what comes from this machine passes, as with a BrowserGuard. With a key the Host must
     still be a name that no foreign page can have, since ``/metrics`` may be open to all, and a write must not come from
-    a foreign page: should a browser come to know a secret of this listener some day, such as a cookie, no page gains.
+    a foreign page: a browser has the cookie of the console (console/session.py), and no page may gain by it. The
+    console's own pages, those whose Origin is the very Host that is asked, may do all that the console does; and a link
+    from anywhere may lead a person to it, as its pages change nothing by being opened and stand in no other's frame.
 
     ``loopback``: whether only this machine reaches the listener.
     """
@@ -81,7 +84,10 @@ class AdminGuard:
 
     def check(self, request: Request) -> None:
         """Raise as ``refuse_pages`` does."""
-        method, headers, settings = request.method, request.headers, self._in_force.snapshot
+        method, settings, fields = request.method, self._in_force.snapshot, request.fields
+        headers = [pair for pair in request.headers if not _is_own(pair, fields.get(b"host", b""))]
+        if method in _BUYS_NOTHING and _opens_a_page(fields):
+            headers = [pair for pair in headers if pair[0] != b"sec-fetch-site"]
         if not settings.admin_key:
             refuse_pages(method, headers, settings.admin_hosts)
             return
@@ -135,8 +141,21 @@ def refuse_pages(
             415,
             "invalid_request_error",
             "unsupported_content_type",
-            "A request with an Origin must say 'Content-Type: application/json', as long as no key is asked for.",
+            f"{why}its Origin is another page of this machine.{_PROXY}"
+            if why
+            else "A request with an Origin must say 'Content-Type: application/json', as long as no key is asked for.",
         )
+
+
+def _is_own(header: Header, host: bytes) -> bool:
+    """Whether it is the Origin of a page that was asked for under this Host, which is still to be checked."""
+    name, value = header
+    return name == b"origin" and is_origin_of(value, host)
+
+
+def _opens_a_page(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether a person's browser opens it as a page of its own, by a link or by typing: no script reads that answer."""
+    return fields.get(b"sec-fetch-mode") == b"navigate" and fields.get(b"sec-fetch-dest") == b"document"
 
 
 def _check_host(value: bytes, hosts: Collection[str]) -> None:
@@ -159,7 +178,9 @@ def _needed_a_preflight(told: Mapping[bytes, bytes]) -> bool:
 
 
 _WHY = "The gateway asks for no key here, so it answers only this machine, and this request may come from a web page: "
-_ADMIN = "The admin routes answer no web page, and this request may come from one: "
+_ADMIN = "The admin routes answer no web page but the console, and this request may come from one: "
+
+_PROXY = " If it is the console's own, have the proxy in front pass on Host as the browser sent it, with its port."
 
 
 def _foreign_host(why: str, else_: str) -> ClientError:
@@ -176,7 +197,10 @@ def _foreign_page(reason: str, cors: CrossOrigin | None, why: str) -> ClientErro
     if cors is not None:
         return foreign_origin(_WHY + reason)
     if why:
-        return ClientError(403, "permission_error", "foreign_origin", f"{why}{reason}.")
+        return ClientError(403, "permission_error", "foreign_origin", f"{why}{reason}.{_PROXY}")
     return ClientError(
-        403, "permission_error", "foreign_origin", f"{_WHY}{reason}. The admin routes answer no pages; set 'admin.key'."
+        403,
+        "permission_error",
+        "foreign_origin",
+        f"{_WHY}{reason}. The admin routes answer no page but the console's own.{_PROXY}",
     )

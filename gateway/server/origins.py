@@ -72,6 +72,15 @@ def normal_origin(value: bytes) -> bytes:
     return origin.removesuffix(usual) if usual else origin
 
 
+def is_origin_of(origin: bytes, host: bytes) -> bool:
+    """Whether a page of this Origin was asked for under this Host (``name[:port]``). The scheme does not count: what is
+    in front of a listener may have spoken TLS.
+    """
+    scheme, separator, place = normal_origin(origin).partition(b"://")
+    usual = _WEB.get(scheme)
+    return bool(separator) and usual is not None and place == host.strip().lower().removesuffix(usual)
+
+
 def is_local_page(origin: bytes) -> bool:
     """Whether a page that this machine serves sent it. ``null`` is none: pages from files and sandboxed frames."""
     scheme, separator, rest = origin.partition(b"://")

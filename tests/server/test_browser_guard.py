@@ -8,6 +8,7 @@ from gateway.core.errors import ClientError
 from gateway.endpoints.health import health_routes
 from gateway.server.browser_guard import AdminGuard, BrowserGuard, refuse_pages
 from gateway.server.dispatch import Dispatch
+from gateway.server.origins import is_origin_of
 from tests.heads import request_of
 from tests.in_force import Settings
 from tests.raw_client import Answer, RawClient
@@ -234,3 +235,55 @@ def test_a_foreign_page_writes_nothing_there_with_a_key_either() -> None:
             assert admitted(b"localhost", *with_key, method=method, keyed=True, loopback=True) == 403
         assert admitted(b"localhost", *headers, keyed=True, loopback=True) == 200, "what it reads is not shown to it"
         assert admitted(b"localhost", *headers, keyed=False, loopback=True) == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "own"),
+    [
+        (b"http://localhost:8401", b"localhost:8401", True),
+        (b"HTTP://LocalHost:8401", b"localhost:8401", True),
+        (b"https://gateway.example", b"gateway.example", True),
+        (b"https://gateway.example", b"gateway.example:443", True),
+        (b"http://gateway.example:80", b"gateway.example", True),
+        (b"http://[::1]:8401", b"[::1]:8401", True),
+        (b"http://localhost:3000", b"localhost:8401", False),
+        (b"http://127.0.0.1:8401", b"localhost:8401", False),
+        (b"https://gateway.example", b"gateway.example:80", False),
+        (b"http://localhost:8401.evil.example", b"localhost:8401", False),
+        (b"http://localhost:8401/", b"localhost:8401", False),
+        (b"ftp://localhost:8401", b"localhost:8401", False),
+        (b"localhost:8401", b"localhost:8401", False),
+        (b"null", b"null", False),
+        (b"null", b"", False),
+        (b"", b"", False),
+    ],
+)
+def test_a_page_is_our_own_if_it_was_asked_for_under_this_very_host(origin: bytes, host: bytes, own: bool) -> None:
+    assert is_origin_of(origin, host) is own
+
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_an_admin_listeners_own_pages_send_it_forms_and_no_other_page_does(keyed: bool) -> None:
+    own = (b"origin", b"http://localhost:8401"), (b"sec-fetch-site", b"same-origin"), FORM
+    assert admitted(b"localhost:8401", *own, method="POST", keyed=keyed, loopback=True) == 200
+    other = (b"origin", b"http://localhost:3000"), (b"sec-fetch-site", b"same-site"), FORM
+    assert admitted(b"localhost:8401", *other, method="POST", keyed=keyed, loopback=True) == 0
+    rebound = (b"origin", b"http://evil.example:8401"), FORM
+    assert admitted(b"evil.example:8401", *rebound, method="POST", keyed=keyed, loopback=True) == 403
+    between = (b"origin", b"http://localhost:8401"), (b"sec-fetch-site", b"cross-site"), FORM
+    assert admitted(b"localhost:8401", *between, method="POST", keyed=keyed, loopback=True) == 403
+
+
+def test_a_link_from_anywhere_may_lead_to_its_pages_and_nothing_else_from_there_may() -> None:
+    opened = (b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", b"navigate"), (b"sec-fetch-dest", b"document")
+    framed = *opened[:2], (b"sec-fetch-dest", b"iframe")
+    picture = opened[0], (b"sec-fetch-mode", b"no-cors"), (b"sec-fetch-dest", b"image")
+    assert admitted(b"localhost", *opened, keyed=False, loopback=True) == 200
+    assert admitted(b"evil.example", *opened, keyed=False, loopback=True) == 403
+    for headers in (framed, picture):
+        assert admitted(b"localhost", *headers, keyed=False, loopback=True) == 403
+    for keyed in (False, True):
+        assert admitted(b"localhost", *opened, method="POST", keyed=keyed, loopback=True) == 403
