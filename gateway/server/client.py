@@ -19,7 +19,7 @@ from gateway.core.exchange_record import Trace
 from gateway.core.headers import Header, Headers
 from gateway.server.headers import error_headers
 from gateway.server.request import Request
-from gateway.server.response_head import CHUNKED, CLOSE, EVENT_STREAM, JSON_TYPE, response_head
+from gateway.server.response_head import CHUNKED, CLOSE, EVENT_STREAM, JSON_TYPE, cookie_line, response_head
 
 HOLD = 10.0
 """Seconds a stream's head may be held back (failover policy, Rule 2)."""
@@ -138,8 +138,8 @@ class Client:
 
     # A whole answer
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer. The content type is JSON unless ``headers`` has one."""
+    async def respond(self, status: int, headers: Headers, body: bytes, *, cookie: bytes = b"") -> None:
+        """Send a whole answer, perhaps with a ``cookie`` of ours. It is JSON unless ``headers`` has a content type."""
         if self._flow.writing_paused:
             await self._room()
         if self.started:
@@ -152,6 +152,7 @@ class Client:
             self._bodiless, framing, default = True, b"", b""
         else:
             framing, default = b"content-length: %d\r\n" % size, JSON_TYPE
+        framing += cookie_line(cookie) if cookie else b""
         head = self._begin(status, headers, framing, default)
         if self._bodiless:
             self._connection.transport.write(head)

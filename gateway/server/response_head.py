@@ -44,6 +44,13 @@ _OF_EVENT_STREAMS = b"".join(
 )
 
 
+def cookie_line(value: bytes) -> bytes:
+    """The line that gives a cookie of our own. Raise ValueError for a value that would end its line."""
+    if any(byte in value for byte in b"\r\n\0"):
+        raise ValueError("a cookie must be one line")
+    return b"set-cookie: %b\r\n" % value
+
+
 def _status_line(status: int) -> bytes:
     try:
         phrase = HTTPStatus(status).phrase

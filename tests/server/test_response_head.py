@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.server.response_head import CHUNKED, CLOSE, response_head
+from gateway.server.response_head import CHUNKED, CLOSE, cookie_line, response_head
 
 DATE = b"date: Sun, 29 Nov 2026 12:00:00 GMT\r\n"
 
@@ -73,3 +73,16 @@ def test_a_header_with_a_line_end_is_refused(value, place):
     header = (value, b"a") if place == "name" else (b"a", value)
     with pytest.raises(ValueError, match="line end"):
         head(200, [header])
+
+
+def test_a_cookie_of_our_own_is_one_line_and_an_upstreams_never_passes():
+    line = cookie_line(b"a=b; HttpOnly")
+    assert line == b"set-cookie: a=b; HttpOnly\r\n"
+    told = head(200, [(b"set-cookie", b"theirs=1"), (b"a", b"1")], framing=line)
+    assert (told.count(b"set-cookie"), b"theirs" in told) == (1, False)
+
+
+@pytest.mark.parametrize("value", [b"a=b\r\nx: y", b"a=b\n", b"\ra=b", b"a=\0b"])
+def test_a_cookie_that_would_end_its_line_is_refused(value):
+    with pytest.raises(ValueError, match="one line"):
+        cookie_line(value)
