@@ -17,6 +17,7 @@ from gateway.app.assembly import (
     labels,
     tell_of_crash,
 )
+from gateway.app.console import Console, MainListener
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.fleet import Fleet
 from gateway.app.image_results import surroundings, tell_of_fetching
@@ -62,7 +63,6 @@ from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.keys.fields import KeyRules
 from gateway.runtime import today
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
@@ -290,9 +290,11 @@ class Gateway:
             on_end=self._journal.ended,
         )
         listed.extend(main.listed)
+        source = self._admin_source(services.metrics.pieces if worker is None else nothing_of_its_own)
+        here = MainListener(lambda: url_for_this_machine(self._servers[0]), self._opened, self._keyring)
         admin = Dispatch(
-            {},
-            admin_routes(self._admin_source(services.metrics.pieces if worker is None else nothing_of_its_own)),
+            Console(services, source, self._waiting, self._images, lambda: self.config, here).routes,
+            admin_routes(source),
             partial(tell_of_crash, services.log),
             AdminGuard(services, config.admin.listen.is_loopback),
             on_end=self._journal.ended_at_admin,
@@ -325,7 +327,7 @@ class Gateway:
             usage=self._usage,
             upstreams=self._upstreams,
             keys=build_key_service(
-                self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
+                lambda: key_rules(self.config), self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(self._store, services),
             reports=self._store.usage,
@@ -342,9 +344,6 @@ class Gateway:
 
     def _open_metrics(self) -> bool:
         return self.services.snapshot.open_metrics
-
-    def _key_rules(self) -> KeyRules:
-        return key_rules(self.config)
 
     def _key_changed(self, key: StoredKey) -> None:
         services = self.services

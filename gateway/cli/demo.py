@@ -147,6 +147,7 @@ To serve PiAPI instead: stop this and run   PIAPI_API_KEY=… make run
 
   key      {key}
   OpenAI   export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}
+  console  {gateway.admin_url}/
   metrics  {gateway.admin_url}/metrics
 
 Try it with curl:

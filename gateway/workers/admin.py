@@ -11,7 +11,7 @@ import orjson
 
 from gateway.app.status import of_all
 from gateway.core.errors import ClientError, GatewayError, GatewayFault
-from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH
+from gateway.endpoints.admin.paths import CONSOLE_STATIC, METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH
 from gateway.runtime.in_turns import in_turns
 from gateway.runtime.tasks import TrackedTasks
 from gateway.server.client import Client
@@ -20,6 +20,8 @@ from gateway.server.request import Request
 from gateway.workers.passing_on import NoAnswer, WorkerAnswer, pass_on
 from gateway.workers.process import Worker
 from gateway.workers.scrape import Scrape
+
+_OPEN_TO_ALL = CONSOLE_STATIC.encode("ascii")
 
 
 def no_worker() -> GatewayFault:
@@ -30,6 +32,17 @@ def no_worker() -> GatewayFault:
         "no_worker",
         "No worker of this gateway serves at present. They are started again; try again shortly, and look at its log.",
         retry_after=1.0,
+    )
+
+
+def not_answered() -> GatewayFault:
+    """A worker took a request that changes something, and did not answer it."""
+    return GatewayFault(
+        503,
+        "service_unavailable_error",
+        "no_worker",
+        "The worker that took this request did not answer, so it may or may not have been done. Look whether it was "
+        "before you send it again; the log says whether a worker has ended.",
     )
 
 
@@ -65,9 +78,12 @@ class AdminFront:
         else:
             if answer.status in (401, 403, 429):
                 request.close_after_answer()
+            elif request.path.startswith(_OPEN_TO_ALL):
+                request.renew()
             else:
                 request.admit()
-            await client.respond(answer.status, answer.headers, answer.body)
+            cookie = next((value for name, value in answer.headers if name == b"set-cookie"), b"")
+            await client.respond(answer.status, answer.headers, answer.body, cookie=cookie)
 
     async def _answer(self, request: Request) -> WorkerAnswer:
         worker, answer = await self._first(request)
@@ -90,7 +106,7 @@ class AdminFront:
                 return worker, await pass_on(worker.admin_socket, request, self._tasks)
             except NoAnswer as none:
                 if none.sent and request.method not in ("GET", "HEAD", "OPTIONS"):
-                    raise no_worker() from None
+                    raise not_answered() from None
         raise no_worker()
 
     def _in_turn(self) -> Sequence[Worker]:

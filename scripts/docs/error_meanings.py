@@ -114,6 +114,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Use another model, or have the key's models changed (`piapi-gateway keys set`). For a price: add "
         "the lines that the message shows, or set `allow_unpriced`.",
     ),
+    (403, "foreign_form"): Meaning(
+        "A form of the console that was not made for this session, or whose session has ended meanwhile.",
+        "Open the page again, and send the form from there.",
+    ),
     (403, "foreign_origin"): Meaning(
         "No key is asked for, and the request may come from a web page or names a host that is not this machine; or a "
         "browser asked whether a page may call that is not listed. On the admin listener also with a key: its Host is "
@@ -264,6 +268,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "On the admin listener of several workers: none serves at present, since all have died or are starting.",
         "Wait for `retry-after`. Operator: `worker_ended` in the log says why they died.",
         again=True,
+    ),
+    (503, "main_listener"): Meaning(
+        "What the console's box sent to the gateway's own main listener was not answered.",
+        "Operator: look whether the gateway is being stopped, and at its log.",
     ),
     (503, "ledger_unavailable"): Meaning(
         "The ledger cannot be written, so nothing is bought.",

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.console.routes import console_routes
+from gateway.console.source import ConsoleSource
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from tests.raw_client import Answer, RawClient
 
@@ -52,6 +54,31 @@ FOR_KEYS = {
 }
 """What asks for a virtual key."""
 
+FOR_PEOPLE = {
+    "GET /",
+    "GET /console",
+    "GET /console/spend",
+    "GET /console/spend.csv",
+    "GET /console/requests",
+    "GET /console/jobs",
+    "GET /console/jobs/{key}/{job_id}",
+    "GET /console/jobs/{key}/{job_id}/pictures/{number}",
+    "GET /console/keys",
+    "POST /console/keys",
+    "GET /console/keys/{name}",
+    "POST /console/keys/{name}",
+    "POST /console/keys/{name}/rotate",
+    "POST /console/keys/{name}/revoke",
+    "GET /console/try",
+    "POST /console/try",
+    "POST /console/sign-in",
+    "POST /console/sign-out",
+}
+"""The console's, on the admin listener, behind the admin key as all others there are."""
+
+STATIC = "GET /console/static/{name}"
+"""Its style and its script, which the form for the key needs: they are the same everywhere, and open to all."""
+
 BODIES = {"POST": chat_body(), "PATCH": b"{}"}
 
 BAD_HOSTS = [
@@ -66,9 +93,12 @@ class _Anything:
 
 
 def admin_inventory() -> list[tuple[str, str]]:
-    """Method and path of every admin route."""
+    """Method and path of every route of the admin listener that asks for the key."""
     routes = admin_routes(cast("AdminSource", _Anything()))
-    return sorted((method, route.path) for route in routes for method in route.methods or ())
+    api = {(method, route.path) for route in routes for method in route.methods or ()}
+    console = console_routes(cast("ConsoleSource", _Anything()))
+    pages = {(method, path) for path, methods in console.items() for method in methods}
+    return sorted(api | pages - {(*STATIC.split(" "),)})
 
 
 def real(path: str) -> str:
@@ -100,7 +130,11 @@ def bearer(key: str) -> str:
 async def test_the_lists_are_complete(rig: Rig) -> None:
     shown = set((await ask(rig.gateway.main_url, "GET", "/")).json()["routes"])
     assert shown | {"POST /webhooks/piapi/{token}"} == FOR_ANYONE | FOR_KEYS
-    paths = {line.partition(" ")[2] for line in FOR_ANYONE | FOR_KEYS} | {path for _, path in admin_inventory()}
+    console = console_routes(cast("ConsoleSource", _Anything()))
+    pages = {f"{method} {path}" for path, methods in console.items() for method in methods}
+    assert pages == FOR_PEOPLE | {STATIC}
+    lines = FOR_ANYONE | FOR_KEYS | FOR_PEOPLE | {STATIC}
+    paths = {line.partition(" ")[2] for line in lines} | {path for _, path in admin_inventory()}
     assert rig.gateway.services.metrics._listed_routes == paths
 
 
@@ -133,8 +167,8 @@ async def test_the_admin_listener_opens_to_the_admin_key_alone(gateway: StartGat
     opened = await ask(rig.gateway.admin_url, method, path, bearer(ADMIN_KEY))
     assert opened.status not in (401, 403, 429)
     assert opened.header("access-control-allow-origin") is None
-    # None of it is on the other listener, not even for who has the key.
-    assert (await ask(rig.gateway.main_url, method, path, bearer(ADMIN_KEY))).status in (404, 405)
+    # None of it is on the other listener, not even for who has the key; that has a first page of its own.
+    assert path == "/" or (await ask(rig.gateway.main_url, method, path, bearer(ADMIN_KEY))).status in (404, 405)
 
 
 @pytest.mark.parametrize(("method", "path"), admin_inventory())

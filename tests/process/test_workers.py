@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -223,6 +224,39 @@ async def test_admin_requests_reach_a_worker_with_the_key_alone(
         assert big.status_code == 413
         seen = await scrape(gateway)
         assert total(seen["gateway_admin_auth_failures_total"]) == 3
+
+
+async def test_the_console_is_one_whichever_worker_makes_the_page(fleet: Fleet) -> None:
+    async with fleet.serve() as gateway:
+        origin = {"origin": gateway.admin, "sec-fetch-site": "same-origin"}
+        async with httpx2.AsyncClient(
+            base_url=gateway.admin, timeout=PATIENCE, trust_env=False, headers=origin
+        ) as browser:
+            assert (await browser.get("/")).status_code == 401
+            assert (await browser.get("/console/static/console.css")).status_code == 200
+            wrong = await browser.post("/console/sign-in", data={"key": "wrong"})
+            assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)
+            taken = await browser.post("/console/sign-in", data={"key": ADMIN_KEY, "next": "/console/keys"})
+            assert (taken.status_code, taken.headers["location"]) == (303, "/console/keys")
+            pages = [await browser.get("/console/keys") for _ in range(4)]  # the workers take turns
+            assert {page.status_code for page in pages} == {200}
+            tokens = {re.search(r'name="form_token" value="([0-9a-f]{64})"', page.text)[1] for page in pages}  # type: ignore[index]
+            assert len(tokens) == 1, "a form that one has made is taken by the other"
+            fields = {"form_token": tokens.pop(), "name": "dora"}
+            made = await browser.post("/console/keys", data=fields)
+            assert made.status_code == 200
+            for _ in range(2):
+                assert "dora" in (await browser.get("/console/keys")).text
+            key = re.search(r"gw-[\w-]{20,}", made.text)
+            assert key is not None
+            tried = {**fields, "kind": "chat", "model": "gpt-4o", "prompt": "hello", "virtual_key": key[0]}
+            answer = await browser.post("/console/try", data=tried)
+            assert "Sandbox" in answer.text
+            foreign = await browser.post("/console/keys", data=fields, headers={"origin": "https://evil.example"})
+            assert foreign.status_code == 403
+            overview = await browser.get("/")
+            assert overview.status_code == 200
+            assert "as one gateway sees them" in overview.text
 
 
 async def test_a_reload_reaches_every_worker_and_a_bad_file_none(

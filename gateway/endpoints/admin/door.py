@@ -1,8 +1,8 @@
 """The door of the admin routes: asks for the admin key, and counts those who do not have it.
 
-Nothing of a request is read before it has passed: neither its body nor its query. Who does not pass is answered, and
-the connection ends: a guess costs a connection, and a connection without a key is the first to make room
-(server/slots.py).
+Nothing of a request is read before it has passed, neither its body nor its query; only the console's form for the key
+is, which is short. Who does not pass is answered, and the connection ends: a guess costs a connection, and a connection
+without a key is the first to make room (server/slots.py).
 
 The right key passes after any number of failures, at its address or anywhere, so no guesser can shut out an operator at
 the same address (one NAT, one machine). That leaves guessing to the length of the key: 16 characters at least,
@@ -20,7 +20,7 @@ from typing import Protocol
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.in_force import InForce
 from gateway.core.limits.auth_throttle import AuthThrottle
-from gateway.endpoints.sent_key import SentKey, ambiguous_key, sent_key
+from gateway.endpoints.sent_key import ambiguous_key, sent_key
 from gateway.server.request import Request
 
 MOST_FROM_EVERYWHERE = 100
@@ -64,17 +64,24 @@ class AdminDoor:
             raise ambiguous_key()
         if key and not _same(sent.bearer, key.encode()):
             if not open_to_all:
-                request.close_after_answer()
-                raise self._refusal(request, sent)
+                raise self._refusal(request, sent.value)
             request.renew()
         else:
             request.admit()
         return "admin key" if key else "admin API without a key"
 
-    def _refusal(self, request: Request, sent: SentKey) -> GatewayError:
+    def check(self, request: Request, key: bytes) -> None:
+        """Let a request in by a key that came in its body, as a form's. Raise 401 and 429 as ``enter`` does."""
+        if not _same(key, (self._in_force.snapshot.admin_key or "").encode()):
+            raise self._refusal(request, key)
+        request.admit()
+
+    def _refusal(self, request: Request, sent: bytes) -> GatewayError:
+        """``sent``: the key that came, empty for none."""
+        request.close_after_answer()
         self.failures += 1
         refused = ClientError(401, "invalid_request_error", "invalid_api_key", "Send the admin key as a Bearer token.")
-        if not sent.value:  # no key is no guess: a scraper that has lost its key must not make its office wait
+        if not sent:  # no key is no guess: a scraper that has lost its key must not make its office wait
             refused.detail = "no admin key was sent"
             return refused
         now = self._monotonic()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+CONSOLE_STATIC = "/console/static/"
+"""Files of the console's pages, which alone ask for no key: they tell nothing of this gateway."""
+
 METRICS_PATH = "/metrics"
 USAGE_PATH = "/admin/v1/usage"
 UPSTREAMS_PATH = "/admin/v1/upstreams"
