@@ -127,3 +127,32 @@ async def test_a_page_of_this_machine_needs_no_key_where_none_is_asked_for(
     whole, models = await pages.visit("localhost", tmp_path, *orders)
     assert whole["end"].endswith("[DONE]\n\n")
     assert models["status"] == 200
+
+
+async def test_the_console_runs_its_script_and_breaks_no_rule_of_its_own(gateway: StartGateway, tmp_path: Path) -> None:
+    rig = await gateway()
+    await rig.chat()
+    document, complaints = await opened(f"{rig.gateway.admin_url}/", tmp_path)
+    assert "<h1>Overview</h1>" in document
+    assert re.search(r'<p class="live" id="live"><span id="updated">Updated [^<]+\.</span>', document), "it was shown"
+    assert "Refused to" not in complaints, "its policy forbade something of its own"
+    assert "Uncaught" not in complaints
+
+
+async def opened(url: str, folder: Path) -> tuple[str, str]:
+    """The page as it stands after some seconds of its own time, and what the browser complained of."""
+    assert CHROMIUM is not None
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage")
+    options += ("--disable-background-networking", f"--user-data-dir={folder / 'browser'}", "--dump-dom")
+    options += ("--enable-logging=stderr", "--virtual-time-budget=12000", url)
+    process = await asyncio.create_subprocess_exec(
+        CHROMIUM, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(LIMIT):
+            document, complaints = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return document.decode(), complaints.decode(errors="replace")
