@@ -109,7 +109,8 @@ class _Console:
         except GatewayError as error:
             request.error = error.with_traceback(None)
             seconds = max(1, math.ceil(error.retry_after or 0))
-            problem = _SIGN_IN_PROBLEMS.get(error.status, error.message).format(seconds=seconds)
+            known = _SIGN_IN_PROBLEMS.get(error.status)
+            problem = error.message if known is None else known.format(seconds=seconds)
             wait = () if error.retry_after is None else ((b"retry-after", b"%d" % seconds),)
             await _give(client, await page("sign_in.html", error.status, wait, problem=problem, wanted=wanted))
 
