@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Console:
         self.source = ConsoleSource(
             door=ConsoleDoor(admin.door, sessions, lambda: bool(self._admin_key())),
             reading=Reading(services.tasks),
-            books=Recent(services.clock.monotonic),
+            books=Recent(services.tasks, services.clock.monotonic),
             starts=self._starts,
             period=self._period,
             used=self._used,
@@ -73,6 +74,7 @@ class Console:
             zone=lambda: str(config().time_zone),
             upstreams=admin.upstreams,
             keys=admin.keys,
+            rotating=asyncio.Lock(),
             ledger=admin.ledger,
             reports=admin.reports,
             job_records=admin.jobs,

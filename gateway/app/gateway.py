@@ -33,7 +33,7 @@ from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import age_out, build_places, build_responses, response_routes
 from gateway.app.shared_folder import SharedFolder
 from gateway.app.sharing import Sharing
-from gateway.app.status import describe_gateway, in_hand
+from gateway.app.status import SpentToday, describe_gateway, in_hand
 from gateway.app.store_care import start_care
 from gateway.app.telemetry import Telemetry
 from gateway.app.worker_place import WorkerPlace, nothing_of_its_own
@@ -115,6 +115,7 @@ class Gateway:
         services.learned.half_life = config.routing.half_life
         services.answers.configure(config.routes)
         self._telemetry = Telemetry(services)
+        self._spent_today = SpentToday(services)
         self._lag, self._leaving = 0.0, False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = [] if parts.server is None else [parts.server]
@@ -377,7 +378,9 @@ class Gateway:
 
     async def _upstreams(self) -> dict[str, Any]:
         lists, off = self._model_lists.lists, self.config.off
-        told = await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
+        told = await describe_gateway(
+            self.services, self._store, lists, self._spent_today, leaving=self._leaving, lag=self._lag, off=off
+        )
         return {**told, "gateways": await self.fleet.describe()}
 
     def in_hand(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway import __version__
@@ -18,8 +18,44 @@ BOOKS_WITHIN = 2.0
 """Seconds: a store that hangs is not to keep the rest from being told."""
 
 
+class SpentToday:
+    """What all keys were charged today, asked of the books by one reader at a time: who asks while one reads waits for
+    its answer.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._asking: asyncio.Task[float | None] | None = None
+
+    async def dollars(self) -> float | None:
+        """US dollars; None if the books do not say it in time. What was asked is not taken back: a server that hangs
+        would keep us waiting for that as well.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = self._services.tasks.spawn(self._read(), "spent-today")
+        await asyncio.wait({self._asking}, timeout=BOOKS_WITHIN)
+        return self._asking.result() if self._asking.done() and not self._asking.cancelled() else None
+
+    async def _read(self) -> float | None:
+        """By the ledger, and in the time zone of budgets; None if it cannot be read."""
+        services = self._services
+        day = services.budgets.budgets.periods(services.clock.wall_ns())["day"]
+        try:
+            charged = await services.ledger.charged_since(day.start_ns)
+        except (GatewayError, StoreError):
+            return None
+        return usd_number(sum(charged.values()))
+
+
 async def describe_gateway(
-    services: Services, store: Store, lists: ListedModels, *, leaving: bool, lag: float, off: Sequence[str]
+    services: Services,
+    store: Store,
+    lists: ListedModels,
+    spent: SpentToday,
+    *,
+    leaving: bool,
+    lag: float,
+    off: Sequence[str],
 ) -> dict[str, Any]:
     """The state of everything, as JSON.
 
@@ -34,7 +70,7 @@ async def describe_gateway(
         "store": store.name,
         "draining": leaving or services.gate.draining,
         **in_hand(services, store, lag),
-        "spend_today_usd": await _in_time(services, _spent_today(services)),
+        "spend_today_usd": await spent.dollars(),
         "upstreams": [{**one, "latency_seconds": recent.latency(one["name"])} for one in _mappings(upstreams)],
         "off": list(off),
         "learned": describe_learned(services),
@@ -63,22 +99,3 @@ def of_all(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _mappings(upstreams: Iterable[Any]) -> Iterable[dict[str, Any]]:
     return (dict(one) for one in upstreams)
-
-
-async def _in_time(services: Services, asking: Coroutine[Any, Any, float | None]) -> float | None:
-    """What the books say; None if they do not say it in time. What was asked is not taken back: a server that hangs
-    would keep us waiting for that as well.
-    """
-    task = services.tasks.spawn(asking, "spent-today")
-    await asyncio.wait({task}, timeout=BOOKS_WITHIN)
-    return task.result() if task.done() and not task.cancelled() else None
-
-
-async def _spent_today(services: Services) -> float | None:
-    """What all keys were charged today, by the ledger and in the time zone of budgets; None if it cannot be read."""
-    day = services.budgets.budgets.periods(services.clock.wall_ns())["day"]
-    try:
-        charged = await services.ledger.charged_since(day.start_ns)
-    except (GatewayError, StoreError):
-        return None
-    return usd_number(sum(charged.values()))

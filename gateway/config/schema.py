@@ -264,7 +264,7 @@ class FileSection(Section):
         default=[],
         description="Names of this machine under which both listeners may be called without a key, on any port, "
         "besides `localhost`, `*.localhost`, loopback addresses and `host.docker.internal`. Where a key is asked for, "
-        "any name will do.",
+        "any name will do at the main listener; the admin listener goes by these names all the same.",
         examples=['["gateway.lan"]'],
     )
     cors: CorsSection = Field(default=CorsSection(), description="Web pages that may call from a browser.")

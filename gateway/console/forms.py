@@ -12,8 +12,8 @@ from gateway.server.body import read_body
 from gateway.server.request import Request
 from gateway.wire.field_checks import wrong_value
 
-MOST_FORM = 64 * 1024
-"""Bytes of a form: a thousand models' names, or a long prompt."""
+MOST_FORM = 256 * 1024
+"""Bytes of a form: a thousand models' names twice, as they are and as they were, or a long prompt."""
 
 MOST_FIELDS = 40
 
@@ -21,6 +21,9 @@ _TYPE = b"application/x-www-form-urlencoded"
 
 LIMITS = ("rpm", "tpm", "parallel")
 """Settings that are whole numbers."""
+
+WAS = "was_"
+"""Before the name of a field: what it held when the form was made."""
 
 Form = Mapping[str, str]
 
@@ -71,14 +74,16 @@ def key_fields(form: Form) -> dict[str, object]:
     return found
 
 
-def budgets_to_drop(fields: dict[str, object], before: Mapping[str, object]) -> dict[str, object]:
-    """The fields, with null for each budget by model that was there ``before`` and is not in the form any more: the
-    form shows all of them, and the admin API leaves those that are not named.
+def changed_fields(form: Form) -> dict[str, object]:
+    """``key_fields`` of those fields that hold something else than they were made with (``was_…``), so that what is
+    changed elsewhere meanwhile stays. Budgets by model that are not in the form any more are null.
     """
-    wanted = fields.get("model_budgets")
-    if not isinstance(wanted, dict):
-        return fields
-    return {**fields, "model_budgets": {**dict.fromkeys(before), **wanted}}
+    fields = key_fields({name: text for name, text in form.items() if form.get(WAS + name) != text})
+    if "model_budgets" in fields:
+        before = _model_budgets(form.get(WAS + "model_budgets", ""))
+        wanted = fields["model_budgets"]
+        fields["model_budgets"] = {**dict.fromkeys(before), **(wanted if isinstance(wanted, dict) else {})}
+    return fields
 
 
 def _words(text: str) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.console.forms import Form, budgets_to_drop, key_fields
+from gateway.billing.usage import LATEST_NS
+from gateway.console.forms import WAS, Form, changed_fields, key_fields
 from gateway.console.pages import Answer, page, to
 from gateway.console.query import query_of
 from gateway.console.shown import segment
@@ -13,14 +14,15 @@ from gateway.console.source import ConsoleSource
 from gateway.console.visitors import Visitor
 from gateway.core.defaults import ROTATION_GRACE
 from gateway.core.errors import ClientError, GatewayError
+from gateway.keys.service import ROTATED
 from gateway.server.request import Request
 
 PAGE = 100
 
 _KEYS = "/console/keys"
 
-WAS = "was_"
-"""Before the name of a field: what it held when the form was made."""
+MADE = "made"
+"""The field that says when the form was made, Unix nanoseconds."""
 
 _EMPTY: Mapping[str, str] = {}
 
@@ -61,9 +63,7 @@ async def change(source: ConsoleSource, request: Request, visitor: Visitor, form
     """
     name = request.params["name"]
     try:
-        fields = key_fields({field: text for field, text in form.items() if form.get(WAS + field) != text})
-        before = (await _key(source, name))["model_budgets"]
-        await source.keys.change(name, budgets_to_drop(fields, before), visitor.name)
+        await source.keys.change(name, changed_fields(form), visitor.name)
     except ClientError as error:
         request.error = error.with_traceback(None)
         return await _one(source, visitor, name, form=form, error=error)
@@ -71,15 +71,36 @@ async def change(source: ConsoleSource, request: Request, visitor: Visitor, form
 
 
 async def rotate(source: ConsoleSource, request: Request, visitor: Visitor, form: Form) -> Answer:
-    """``POST /console/keys/{name}/rotate``: another key under its name, which the answer shows."""
+    """``POST /console/keys/{name}/rotate``: another key under its name, which the answer shows. A form that was made
+    before the last rotation rotates nothing: sent twice, or loaded again, it would end the key that was just shown.
+    """
     name = request.params["name"]
     grace = form.get("grace", "").strip()
     try:
-        made = await source.keys.rotate(name, {"grace": grace} if grace else {}, visitor.name)
+        async with source.rotating:
+            await _refuse_second(source, name, form)
+            made = await source.keys.rotate(name, {"grace": grace} if grace else {}, visitor.name)
     except ClientError as error:
         request.error = error.with_traceback(None)
         return await _one(source, visitor, name, error=error)
     return await page("key_made.html", visitor=visitor, key=made, act="rotated")
+
+
+async def _refuse_second(source: ConsoleSource, name: str, form: Form) -> None:
+    """Raise 409 if the key was rotated since the form was made, as the audit log has it."""
+    made = form.get(MADE, "")
+    if not (made.isascii() and made.isdigit()):
+        return
+    since_ns = min(int(made[:19]), LATEST_NS)
+    entries = await source.reading.of(lambda: source.reports.audit(since_ns))
+    if any(entry.act == ROTATED and entry.subject == name for entry in entries):
+        raise ClientError(
+            409,
+            "invalid_request_error",
+            "key_rotated",
+            "The key was rotated since this page was made, so it was not rotated again. The newest key was shown once, "
+            "where that was done; to make another one, press the button below.",
+        )
 
 
 async def revoke(source: ConsoleSource, request: Request, visitor: Visitor, form: Form) -> Answer:
@@ -147,6 +168,7 @@ async def _one(
         error=error,
         saved=saved,
         grace=ROTATION_GRACE,
+        made=source.starts()[2],
         teams=source.teams(),
     )
 

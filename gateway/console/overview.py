@@ -46,7 +46,7 @@ async def _in_time(source: ConsoleSource) -> OverviewBooks | str:
     day_ns, _, _ = source.starts()
     try:
         async with asyncio.timeout(WITHIN):
-            return await source.books.of(day_ns, lambda: source.reading.of(lambda: _read(source)))
+            return await source.books.of(day_ns, lambda: source.reading.whole(lambda: _read(source)))
     except TimeoutError:
         return f"The store did not answer within {WITHIN:g} seconds. Look at its disk or server, and at the log."
     except (StoreError, GatewayError) as error:
@@ -62,6 +62,7 @@ async def _read(source: ConsoleSource) -> OverviewBooks:
     by_key = await _ranked(source, this_month, "key")
     jobs = await source.job_records.since(LATEST_NS)
     return OverviewBooks(
+        at_ns=now_ns,
         today=spend.total(today),
         month=spend.total(by_upstream),
         by_key=[(one, await _key(source, one.name)) for one in by_key],

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar, TypeVarTuple
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
 from gateway.core.errors import GatewayError, StoreError
 from gateway.runtime.tasks import TrackedTasks
@@ -60,6 +61,11 @@ class Reading:
         found: T = result
         return found
 
+    async def whole(self, read: Callable[[], Awaitable[T]]) -> T:
+        """The same without a limit of time: for a reader that others need not wait for."""
+        async with self._slots:
+            return await read()
+
     async def _kept(self, read: Callable[[], Awaitable[T]]) -> tuple[Any, StoreError | GatewayError | None]:
         """What the store says of itself is no crash of the task: who reads is told."""
         try:
@@ -73,21 +79,49 @@ class Reading:
 class Recent(Generic[T]):
     """The last answer to one question, kept for a moment: several people look at one page, each again and again.
 
-    ``monotonic``: seconds.
+    One asks, and goes on asking when all have given up: else a store that takes longer than they wait would be asked
+    anew for ever, and never be shown. What it refuses is kept likewise. ``monotonic``: seconds.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, tasks: TrackedTasks, monotonic: Callable[[], float]) -> None:
+        self._tasks = tasks
         self._monotonic = monotonic
-        self._known: tuple[Hashable, float, T] | None = None
-        self._asking = asyncio.Lock()
+        self._asking: tuple[Hashable, asyncio.Task[None]] | None = None
+        self._known: _Known[T] | None = None
 
     async def of(self, subject: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer that is kept, or a new one. ``subject``: what it is about; of another one nothing is kept."""
-        async with self._asking:
-            began = self._monotonic()
-            if self._known is not None and self._known[0] == subject and began < self._known[1]:
-                return self._known[2]
+        known = self._known
+        if known is None or known.subject != subject or self._monotonic() >= known.until:
+            asking = self._asking
+            if asking is None or asking[0] != subject or asking[1].done():
+                asking = subject, self._tasks.spawn(self._ask(subject, ask), "console-books")
+                self._asking = asking
+            await asyncio.wait((asking[1],))
+            known = self._known
+            if known is None or known.subject != subject:
+                asking[1].result()  # it crashed, or the gateway ends
+                raise StoreError("The books were asked about another day meanwhile. Load the page anew.")
+        if known.error is not None:
+            raise known.error.with_traceback(None)
+        return known.answer
+
+    async def _ask(self, subject: Hashable, ask: Callable[[], Awaitable[T]]) -> None:
+        began, error, answer = self._monotonic(), None, cast("T", None)
+        try:
             answer = await ask()
-            now = self._monotonic()
-            self._known = subject, now + min(AT_MOST, max(AT_LEAST, SHARE * (now - began))), answer
-            return answer
+        except (StoreError, GatewayError) as refused:
+            error = refused
+        now = self._monotonic()
+        kept = min(AT_MOST, max(AT_LEAST, SHARE * (now - began)))
+        self._known = _Known(subject, now + kept, answer, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known(Generic[T]):
+    """``until``: by the monotonic clock. ``answer``: if there is no ``error``."""
+
+    subject: Hashable
+    until: float
+    answer: T
+    error: StoreError | GatewayError | None

@@ -1,8 +1,9 @@
 """The console's routes, on the admin listener: ``/`` and what is below ``/console/``.
 
 Every page is whole without a script. A form that changes or buys something holds its session's token. It is answered
-with the way to a page (303), so that loading that again does nothing twice; only a key that was just made, and the
-answer to a chat that was tried, are shown at once, as they are shown this once.
+with the way to a page (303), so that loading that again does nothing twice; only a key that was just made or rotated,
+and the answer to a chat that was tried, are shown at once, as they are shown this once. Such a form that is sent again
+is refused or joined: a name is given once, a form rotates once, and what a job was ordered for is bought once.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ _SIGN_IN_PROBLEMS = {
 """What the form says after a key that was not taken, by status."""
 
 _OVER = (
-    "Your session has ended, so nothing was done. Sign in, go back to the form, and send it again: a browser's Back "
-    "keeps what was typed."
+    "Your session has ended, so nothing was done. Sign in, go back to the form, and send it again: a browser's Back, "
+    "perhaps pressed twice, keeps what was typed."
 )
 
 

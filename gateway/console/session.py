@@ -2,10 +2,10 @@
 
     <id, 16 random bytes>.<Unix seconds of its beginning>.<Unix seconds of its end>.<HMAC-SHA256 of these>
 
-A session ends half an hour after it was last used, twelve hours after it began, where the browser signs out, and with
-the admin key. Nothing else is kept of it, so any worker, any gateway with the same admin key and the next start know
-it. A browser sends a machine's cookies to every port of it, so another server there may see one: it must not hold the
-key, and guessing the key from it is made slow (scrypt, RFC 7914).
+A session ends half an hour after its last page that a person opened, twelve hours after it began, where the browser
+signs out, and with the admin key. Nothing else is kept of it, so any worker, any gateway with the same admin key and
+the next start know it. A browser sends a machine's cookies to every port of it, so another server there may see one:
+it must not hold the key, and guessing the key from it is made slow (scrypt, RFC 7914).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from gateway.console.reading import aside
 
 NAME = "piapi_gateway_console"
 
@@ -93,7 +95,7 @@ class Sessions:
         async with self._stretching:
             key = self._admin_key()
             if self._stretched[0] != key:
-                self._stretched = key, await asyncio.to_thread(_stretch, key)
+                self._stretched = key, await aside(_stretch, key)
             return self._stretched[1]
 
     def _now(self) -> int:
@@ -114,7 +116,7 @@ def cookie_name(host: bytes, *, secure: bool = False) -> str:
 
 def tokens_of(header: bytes, name: str) -> Iterator[str]:
     """The tokens of this name in a ``Cookie`` header: others on this machine may have set one of it, too."""
-    for pair in header.decode("latin-1").split(";")[:50]:
+    for pair in header.decode("latin-1").split(";"):
         found, _, value = pair.partition("=")
         if found.strip() == name:
             yield value.strip()

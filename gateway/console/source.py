@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +33,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class OverviewBooks:
-    """What the first page shows of the store.
+    """What the first page shows of the store, as it was at ``at_ns``, Unix nanoseconds.
 
     ``today``, ``month``: all of it. ``by_key``: what each key cost this month, and it as the admin API shows it, empty
     if it is gone. ``running``: requests that have not ended, of all gateways that share the store, the oldest first.
     ``latest``, ``held``: rows of the admin API. ``jobs``: rows of those that have not ended, the oldest first.
     """
 
+    at_ns: int
     today: Spent
     month: Spent
     by_key: Sequence[tuple[Spent, Row]]
@@ -58,11 +60,11 @@ class ConsoleSource:
     ``books``: keeps what the first page shows. ``starts``: when today and this month began, and now, Unix nanoseconds.
     ``period``: two moments as texts, the second perhaps empty → the period; raises ValueError. ``used``: a period and
     fields to group by → what was used. ``running``: requests that have not ended. ``zone``: the name of the time zone
-    that days begin in. ``upstreams``: what ``GET /admin/v1/upstreams`` answers. ``models``: those that can be
-    asked for: chat, and pictures. ``teams``: those that the configuration names. ``keyless``: whether the main listener
-    asks for no key. ``key_name``: a virtual key → its name; None if it opens nothing. ``ask``: a path, a virtual key
-    (empty for none), a body and an Idempotency-Key → what the main listener answers; raises GatewayError if it does
-    not.
+    that days begin in. ``upstreams``: what ``GET /admin/v1/upstreams`` answers. ``rotating``: held while a key is
+    rotated. ``models``: those that can be asked for: chat, and pictures. ``teams``: those that the configuration names.
+    ``keyless``: whether the main listener asks for no key. ``key_name``: a virtual key → its name; None if it opens
+    nothing. ``ask``: a path, a virtual key (empty for none), a body and an Idempotency-Key → what the main listener
+    answers; raises GatewayError if it does not.
     """
 
     door: ConsoleDoor
@@ -75,6 +77,7 @@ class ConsoleSource:
     zone: Callable[[], str]
     upstreams: Callable[[], Awaitable[dict[str, Any]]]
     keys: KeyService
+    rotating: asyncio.Lock
     ledger: LedgerService
     reports: UsageReports
     job_records: JobRecords

@@ -13,7 +13,11 @@ from gateway.stores.records import UsageRow
 MOST = 10
 """Rows of each table of the first page; the rest is one row more."""
 
-COLUMNS = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")
+COLUMNS = (
+    *("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd"),
+    *("estimated_requests", "unpriced_requests", "unknown_requests"),
+)
+"""Of the file for spreadsheets, behind the fields that it is grouped by; the last three are the doubtful ones."""
 
 
 @dataclass(slots=True)
@@ -72,7 +76,9 @@ def as_csv(fields: Sequence[str], rows: Iterable[UsageRow]) -> bytes:
     writer.writerow([*fields, *COLUMNS])
     for row in rows:
         figures = (row.requests, row.input_tokens, row.cached_input_tokens, row.output_tokens, row.images)
-        writer.writerow([*(_cell(row.group[field] or "") for field in fields), *figures, format_usd(row.cost_nano)])
+        doubts = (row.estimated_requests, row.unpriced_requests, row.unknown_requests)
+        names = [_cell(row.group[field] or "") for field in fields]
+        writer.writerow([*names, *figures, format_usd(row.cost_nano), *doubts])
     return text.getvalue().encode()
 
 

@@ -70,7 +70,7 @@ async def _page(
         chats=chats,
         pictures=pictures,
         keyless=source.keyless(),
-        order=secrets.token_hex(16),
+        order=secrets.token_hex(16) if problem is None else form.get(ORDER, ""),
         reply=reply,
         text="" if reply is None else said(reply.document),
         problem=problem,
@@ -78,8 +78,8 @@ async def _page(
 
 
 def _order_key(form: Form, model: str, prompt: str) -> str:
-    """The Idempotency-Key: another prompt on the same page is another order."""
-    return hashlib.sha256("\0".join((form.get(ORDER, ""), model, prompt)).encode()).hexdigest()
+    """The Idempotency-Key: another prompt on the same page is another order, and one that failed may be sent again."""
+    return hashlib.sha256("\0".join((form.get(ORDER, ""), form.get("kind", ""), model, prompt)).encode()).hexdigest()
 
 
 def _problem(reply: Reply) -> dict[str, Any]:

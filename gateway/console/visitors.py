@@ -19,6 +19,9 @@ from gateway.server.request import Request
 FORM_TOKEN = "form_token"  # noqa: S105  # a field's name
 """The field of every form that changes or buys something."""
 
+REFRESH = b"x-console-refresh"
+"""The header of a page that a script loads anew: a tab that was left open must not go on for a day."""
+
 MOST_SIGN_IN = 4096
 """Bytes of the form that has the admin key."""
 
@@ -29,13 +32,14 @@ _OWN_PAGE = re.compile(r"/console/[A-Za-z0-9/_.~%?=&+-]{1,500}")
 class Visitor:
     """``name``: for the audit log. ``form_token``: what forms must hold; empty where no key is asked for, as the guard
     keeps other pages away there (server/browser_guard.py). ``session``: None without one. ``cookie``: to be given with
-    the answer, empty for none.
+    the answer, empty for none. ``secure``: whether the session's cookie goes by https alone.
     """
 
     name: str
     form_token: str = ""
     session: Session | None = None
     cookie: bytes = b""
+    secure: bool = False
 
 
 class ConsoleDoor:
@@ -53,9 +57,9 @@ class ConsoleDoor:
         session, secure = await self._session(request)
         if session is not None:
             request.admit()
-            token = await self._sessions.renewed(session)
+            token = "" if REFRESH in request.fields else await self._sessions.renewed(session)
             cookie = _cookie(request, token, secure) if token else b""
-            return Visitor("console, admin key", session.form_token, session, cookie)
+            return Visitor("console, admin key", session.form_token, session, cookie, secure)
         if sent_key(request).value or not self._has_key():
             return Visitor(f"console, {self._door.enter(request)}")
         request.close_after_answer()
@@ -74,7 +78,7 @@ class ConsoleDoor:
         """End the visitor's session. Returns what takes the cookie away."""
         if visitor.session is not None:
             self._sessions.end(visitor.session)
-        return _cookie(request, "", _by_https(request))
+        return _cookie(request, "", visitor.secure)
 
     async def form(self, request: Request, visitor: Visitor) -> Form:
         """The fields of a form of ours. Raises 403 for one that was not made for this session, and as ``read_form``."""

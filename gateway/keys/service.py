@@ -32,6 +32,9 @@ from gateway.wire.field_checks import a_string, missing, wrong_value
 _MEANING_OF_THEIR_OWN = frozenset({ANONYMOUS, OTHER, ".", ".."})
 """Names that metrics use for others, and those that vanish from a URL's path."""
 
+ROTATED = "key.rotate"
+"""What the audit log calls a rotation."""
+
 MOST_LISTED = 500
 """Keys a page has at most."""
 
@@ -184,7 +187,7 @@ class KeyService:
         grace_ns = read_grace(ROTATION_GRACE if grace is None else grace, self._rules())
         now_ns = self._wall_ns()
         key, pepper = new_key(), self._pepper()
-        entry = self._entry(who, "key.rotate", name, {"grace": ROTATION_GRACE if grace is None else grace})
+        entry = self._entry(who, ROTATED, name, {"grace": ROTATION_GRACE if grace is None else grace})
         rotated = await self._change(
             lambda: self._records.rotate(
                 name, pepper.digest(key.encode()), pepper.mark, now_ns, now_ns + grace_ns, audit=entry

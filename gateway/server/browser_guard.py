@@ -29,6 +29,9 @@ _KEYS = frozenset((b"authorization", b"x-api-key", b"api-key"))
 _TOLD = _KEYS | {b"content-type", b"sec-fetch-site"}
 _LOCAL, _TRUSTED = "local", "trusted"
 
+_PAGES = b"/console"
+"""What the console's pages are below, beside ``/`` itself."""
+
 
 class GuardSettings(Protocol):
     """``hosts``: names besides those of ``is_this_machine`` by which a listener may be called, in lower case."""
@@ -73,7 +76,7 @@ class AdminGuard:
     still be a name that no foreign page can have, since ``/metrics`` may be open to all, and a write must not come from
     a foreign page: a browser has the cookie of the console (console/session.py), and no page may gain by it. The
     console's own pages, those whose Origin is the very Host that is asked, may do all that the console does; and a link
-    from anywhere may lead a person to it, as its pages change nothing by being opened and stand in no other's frame.
+    from anywhere may lead a person to them, as its pages change nothing by being opened and stand in no other's frame.
 
     ``loopback``: whether only this machine reaches the listener.
     """
@@ -86,7 +89,11 @@ class AdminGuard:
         """Raise as ``refuse_pages`` does."""
         method, settings, fields = request.method, self._in_force.snapshot, request.fields
         headers = [pair for pair in request.headers if not _is_own(pair, fields.get(b"host", b""))]
-        if method in _BUYS_NOTHING and _opens_a_page(fields):
+        if (
+            (request.path == b"/" or request.path.startswith(_PAGES))
+            and method in _BUYS_NOTHING
+            and _opens_a_page(fields)
+        ):
             headers = [pair for pair in headers if pair[0] != b"sec-fetch-site"]
         if not settings.admin_key:
             refuse_pages(method, headers, settings.admin_hosts)
@@ -154,8 +161,9 @@ def _is_own(header: Header, host: bytes) -> bool:
 
 
 def _opens_a_page(fields: Mapping[bytes, bytes]) -> bool:
-    """Whether a person's browser opens it as a page of its own, by a link or by typing: no script reads that answer."""
-    return fields.get(b"sec-fetch-mode") == b"navigate" and fields.get(b"sec-fetch-dest") == b"document"
+    """Whether a browser opens it as a page of its own, not ahead of a person's wish: no script reads that answer."""
+    opened = fields.get(b"sec-fetch-mode") == b"navigate" and fields.get(b"sec-fetch-dest") == b"document"
+    return opened and b"sec-purpose" not in fields
 
 
 def _check_host(value: bytes, hosts: Collection[str]) -> None:

@@ -186,6 +186,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (409, "key_exists"): Meaning(
         "Admin: a key of this name exists, or did.", "Choose another name, or rotate that key."
     ),
+    (409, "key_rotated"): Meaning(
+        "The console's form for a rotation was made before the key's last one: sent twice, or loaded again.",
+        "Take the key that the last rotation showed. If it was lost, open the key's page and rotate it again.",
+    ),
     (409, "key_revoked"): Meaning("Admin: the key is revoked, which is for good.", "Make a key under another name."),
     (409, "key_in_file"): Meaning("Admin: the key is kept in the configuration file.", "Change it there, then reload."),
     (413, "request_too_large"): Meaning(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import budget, duration
-from gateway.console.forms import MOST_FIELDS, MOST_FORM, budgets_to_drop, key_fields, read_form
+from gateway.console.forms import MOST_FIELDS, MOST_FORM, WAS, changed_fields, key_fields, read_form
 from gateway.console.keys import as_form
 from gateway.core.errors import ClientError
 from gateway.core.types import Budget
@@ -132,12 +132,25 @@ def test_a_budget_by_model_needs_its_sign(text: str) -> None:
     assert (raised.value.status, raised.value.param) == (400, "model_budgets")
 
 
-def test_a_line_that_was_taken_out_takes_its_budget_away() -> None:
-    before = {"a": {"budget": "1/day"}, "b": {"budget": "2/day"}}
-    wanted = {"model_budgets": {"b": "3/day", "c": "4/day"}, "rpm": 5}
-    assert budgets_to_drop(wanted, before) == {"model_budgets": {"a": None, "b": "3/day", "c": "4/day"}, "rpm": 5}
-    assert budgets_to_drop({"model_budgets": None}, before) == {"model_budgets": None}
-    assert budgets_to_drop({"rpm": 5}, before) == {"rpm": 5}
+def sent_anew(was: dict[str, str], **now: str) -> dict[str, str]:
+    """A form as a browser sends it after a person changed some of its fields."""
+    return {**was, **{WAS + name: text for name, text in was.items()}, **now}
+
+
+def test_a_line_that_was_taken_out_takes_its_budget_away_and_no_other() -> None:
+    """A budget that was added elsewhere since the page was made is in no line of it, and stays."""
+    form = {"model_budgets": "a = 1/day\nb = 2/day", "rpm": "5"}
+    changed = changed_fields(sent_anew(form, model_budgets="b = 3/day\nc = 4/day"))
+    assert changed == {"model_budgets": {"a": None, "b": "3/day", "c": "4/day"}}
+    assert changed_fields(sent_anew(form, model_budgets="")) == {"model_budgets": {"a": None, "b": None}}
+    assert changed_fields(sent_anew(form, rpm="6")) == {"rpm": 6}
+    assert changed_fields(sent_anew(form)) == {}
+
+
+def test_a_model_has_one_line() -> None:
+    with pytest.raises(ClientError) as raised:
+        key_fields({"model_budgets": "a = 1/day\na = 2/day"})
+    assert "two lines" in raised.value.message
 
 
 amounts = st.builds(Budget, st.integers(0, 10**15), st.sampled_from(["day", "week", "month", "total"]))
@@ -165,8 +178,8 @@ def shown(settings: KeySettings) -> dict[str, Any]:
 
 
 def saved(form: dict[str, str], old: KeySettings) -> KeySettings:
-    """A key's settings after its form was sent."""
-    fields = budgets_to_drop(key_fields(form), shown(old)["model_budgets"])
+    """A key's settings after its form was sent, made when it had others."""
+    fields = changed_fields(sent_anew(dict(as_form(shown(old))), **form))
     return merged(old, read_settings(fields, RULES, NOW_NS))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from gateway.console import pages
-from gateway.console.jobs import JobFacts
 from gateway.console.keys import as_form
 from gateway.console.pages import SECURITY, page, static_file, to
 from gateway.console.pictures import Picture, Shown
@@ -23,6 +22,7 @@ from gateway.endpoints.admin.requests import request_row
 from gateway.stores.job_records import StoredJob
 from gateway.stores.records import Held, UsageRow
 from gateway.stores.seen_exchanges import SeenAttempt, SeenExchange
+from gateway.wire.job_object import JobFacts
 
 from .markup import Page, unsafe
 
@@ -117,6 +117,7 @@ OVERVIEW: dict[str, Any] = {
     "trouble": "",
     "most_running": 1,
     "books": OverviewBooks(
+        at_ns=1,
         today=SPENT,
         month=SPENT,
         by_key=[(SPENT, KEY), (SPENT, {})],
@@ -149,6 +150,7 @@ KEY_PAGE = {
     "error": None,
     "saved": False,
     "grace": EVIL,
+    "made": 1,
     "teams": [EVIL],
 }
 KEYS_PAGE: dict[str, Any] = {

@@ -103,10 +103,12 @@ def asking(clock: Clock, takes: float) -> tuple[Callable[[], Any], list[int]]:
 
 
 @pytest.mark.parametrize(("takes", "kept"), [(0.0, AT_LEAST), (0.5, SHARE * 0.5), (100.0, AT_MOST)])
-async def test_an_answer_is_kept_for_many_times_as_long_as_it_took(takes: float, kept: float) -> None:
+async def test_an_answer_is_kept_for_many_times_as_long_as_it_took(
+    tasks: TrackedTasks, takes: float, kept: float
+) -> None:
     clock = Clock()
     ask, _ = asking(clock, takes)
-    recent: Recent[int] = Recent(clock)
+    recent: Recent[int] = Recent(tasks, clock)
     assert await recent.of("today", ask) == 1
     clock.now += kept - 0.01
     assert await recent.of("today", ask) == 1
@@ -114,24 +116,42 @@ async def test_an_answer_is_kept_for_many_times_as_long_as_it_took(takes: float,
     assert await recent.of("today", ask) == 2
 
 
-async def test_all_who_ask_at_once_share_one_answer_and_another_day_has_its_own() -> None:
+async def test_all_who_ask_at_once_share_one_answer_and_another_day_has_its_own(tasks: TrackedTasks) -> None:
     ask, asked = asking(Clock(), 0.1)
-    recent: Recent[int] = Recent(Clock())
+    recent: Recent[int] = Recent(tasks, Clock())
     assert set(await asyncio.gather(*(recent.of("today", ask) for _ in range(9)))) == {1}
     assert await recent.of("tomorrow", ask) == 2
     assert len(asked) == 2
 
 
-async def test_an_answer_that_fails_is_not_kept() -> None:
-    recent: Recent[int] = Recent(Clock())
+async def test_what_the_store_refuses_is_kept_for_a_moment_too(tasks: TrackedTasks) -> None:
+    clock, asked = Clock(), 0
+    recent: Recent[int] = Recent(tasks, clock)
 
     async def fail() -> int:
+        nonlocal asked
+        asked += 1
         raise StoreError("gone")
 
-    with pytest.raises(StoreError):
-        await recent.of("today", fail)
-    ask, _ = asking(Clock(), 0.0)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="gone"):
+            await recent.of("today", fail)
+    assert asked == 1
+    clock.now += AT_LEAST
+    ask, _ = asking(clock, 0.0)
     assert await recent.of("today", ask) == 1
+
+
+async def test_a_store_that_takes_longer_than_all_wait_is_asked_once_and_shown_in_the_end(tasks: TrackedTasks) -> None:
+    disk, reads = Disk(), Reading(tasks)
+    recent: Recent[str] = Recent(tasks, Clock())
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await recent.of("today", lambda: reads.whole(disk.read))
+    assert (disk.reading, disk.most) == (1, 1)
+    disk.works.set()
+    assert await recent.of("today", lambda: reads.whole(disk.read)) == "read"
 
 
 async def test_pages_are_made_in_a_thread_of_the_consoles_own() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,8 @@ def row(key: str | None = "alice", model: str | None = "gpt-4o", upstream: str |
     nothing = dict.fromkeys(
         ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_nano"), 0
     )
-    return UsageRow({"key": key, "model": model, "upstream": upstream}, **{**nothing, **of})
+    figures: dict[str, Any] = {**nothing, **of}
+    return UsageRow({"key": key, "model": model, "upstream": upstream}, **figures)
 
 
 rows_of_books = st.lists(
@@ -76,13 +79,28 @@ def test_what_cost_the_same_stands_in_a_steady_order() -> None:
 
 def test_a_file_for_spreadsheets_has_exact_money_and_no_formulas() -> None:
     rows = [
-        row(key="alice", model='=HYPERLINK("http://evil.example")', requests=2, input_tokens=3, cost_nano=660_000),
-        row(key=None, model='a "quoted", name', images=1, cost_nano=1_234_567_890_123_456_789),
+        row(
+            key="alice",
+            model='=HYPERLINK("http://evil.example")',
+            requests=2,
+            input_tokens=3,
+            cost_nano=660_000,
+            unpriced_requests=1,
+        ),
+        row(
+            key=None,
+            model='a "quoted", name',
+            images=1,
+            cost_nano=1_234_567_890_123_456_789,
+            estimated_requests=2,
+            unknown_requests=3,
+        ),  # fmt: skip,
     ]
     assert spend.as_csv(["key", "model"], rows).decode().splitlines() == [
-        "key,model,requests,input_tokens,cached_input_tokens,output_tokens,images,cost_usd",
-        'alice,"\'=HYPERLINK(""http://evil.example"")",2,3,0,0,0,0.00066',
-        ',"a ""quoted"", name",0,0,0,0,1,1234567890.123456789',
+        "key,model,requests,input_tokens,cached_input_tokens,output_tokens,images,cost_usd,"
+        "estimated_requests,unpriced_requests,unknown_requests",
+        'alice,"\'=HYPERLINK(""http://evil.example"")",2,3,0,0,0,0.00066,0,1,0',
+        ',"a ""quoted"", name",0,0,0,0,1,1234567890.123456789,2,0,3',
     ]
 
 

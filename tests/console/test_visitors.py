@@ -95,7 +95,6 @@ async def test_without_an_admin_key_there_is_nothing_to_sign_in_with() -> None:
 @pytest.mark.parametrize(("origin", "secure"), [(b"https://gateway.example", True), (b"http://localhost:8401", False)])
 async def test_only_a_page_that_came_by_https_gets_a_cookie_for_https_alone(origin: bytes, secure: bool) -> None:
     assert (await sign_in(door(), (b"origin", origin))).endswith(b"; Secure") is secure
-    assert door().sign_out(asked((b"origin", origin)), Visitor("console")).endswith(b"; Secure") is secure
 
 
 async def test_a_form_counts_for_the_session_that_it_was_made_for() -> None:
@@ -120,6 +119,20 @@ async def test_a_session_that_was_signed_out_of_is_over() -> None:
     assert visitor is not None
     assert b"Max-Age=0" in console.sign_out(asked(), visitor)
     assert await console.visitor(request_of([cookie])) is None
+
+
+async def test_a_page_that_stays_up_to_date_by_itself_keeps_no_session_alive() -> None:
+    now_ns = [1_900_000_000 * 10**9]
+    admin = AdminDoor(Settings(admin_key=KEY), lambda _: "192.0.2.1", count(0.0).__next__)
+    console = ConsoleDoor(admin, Sessions(lambda: KEY, lambda: now_ns[0]), lambda: True)
+    cookie = (b"cookie", (await sign_in(console)).partition(b";")[0])
+    now_ns[0] += RENEWED_AFTER * 10**9
+    by_a_script = await console.visitor(request_of([cookie, (b"x-console-refresh", b"1")]))
+    opened = await console.visitor(request_of([cookie]))
+    assert by_a_script is not None
+    assert opened is not None
+    assert by_a_script.cookie == b""
+    assert opened.cookie
 
 
 async def test_a_cookie_that_another_server_of_the_machine_has_set_shuts_no_one_out() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
+import httpx2
 import pytest
 
 from tests.console.markup import Page
@@ -148,6 +150,32 @@ async def test_a_rotated_key_works_on_for_its_grace_alone(rig: Rig, browser: Bro
     answer = await browser.send((await browser.page("/console/keys/dora")).form(path), grace="soon")
     assert (answer.status_code, "grace" in Page(answer.text).problem) == (400, True)
     await rig.rows(3)
+
+
+async def test_a_form_that_is_sent_twice_rotates_once(rig: Rig, browser: Browser) -> None:
+    """The page that shows a new key may be loaded again; without a grace that would end the key just copied."""
+    await browser.make_key(name="dora")
+    form = (await browser.page("/console/keys/dora")).form("/console/keys/dora/rotate")
+    answers = await asyncio.gather(*(browser.send(form, grace="0s") for _ in range(3)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
+    [shown] = [shown_key(answer) for answer in answers if answer.status_code == 200]
+    assert (await browser.send(form, grace="0s")).status_code == 409
+    assert (await rig.chat(key=shown)).status == 200
+    again = (await browser.page("/console/keys/dora")).form("/console/keys/dora/rotate")
+    assert (await browser.send(again)).status_code == 200
+    await rig.rows(1)
+
+
+async def test_what_is_changed_elsewhere_meanwhile_stays(rig: Rig, browser: Browser) -> None:
+    await browser.make_key(name="dora", model_budgets="gpt-4o* = 1/day", note="of spring")
+    form = (await browser.page("/console/keys/dora")).form("/console/keys/dora")
+    elsewhere = {"model_budgets": {"flux-*": "2/day"}, "note": "of autumn"}
+    async with httpx2.AsyncClient(base_url=rig.gateway.admin_url) as client:
+        assert (await client.patch("/admin/v1/keys/dora", json=elsewhere)).status_code == 200
+    await browser.follow(await browser.send(form, model_budgets="gpt-4o* = 3/day"))
+    now = (await browser.page("/console/keys/dora")).form("/console/keys/dora").fields
+    assert sorted(now["model_budgets"].splitlines()) == ["flux-* = 2/day", "gpt-4o* = 3/day"]
+    assert now["note"] == "of autumn"
 
 
 async def test_a_key_is_revoked_by_the_one_who_writes_its_name(rig: Rig, browser: Browser) -> None:

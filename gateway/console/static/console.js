@@ -50,17 +50,30 @@ function take(made) {
   }
 }
 
+class Failed extends Error {
+  constructor(status) {
+    super("The gateway answers with an error (" + status + ")");
+  }
+}
+
 async function refresh() {
-  const answer = await fetch(location.href, { credentials: "same-origin", signal: AbortSignal.timeout(within) });
+  const answer = await fetch(location.href, {
+    credentials: "same-origin",
+    headers: { "x-console-refresh": "1" }, // no person opened it: the session goes on no longer by it
+    signal: AbortSignal.timeout(within),
+  });
   if (answer.status === 401) {
     location.reload(); // the session has ended
     return false;
   }
   if (!answer.ok) {
-    throw new Error(String(answer.status));
+    throw new Failed(answer.status);
   }
   const made = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
   const goesOn = Boolean(made.dataset.refresh);
+  if (busy()) {
+    return true; // meanwhile something was selected, or is being written
+  }
   take(made);
   return goesOn;
 }
@@ -84,8 +97,9 @@ async function stayUpToDate() {
       if (trouble.textContent) {
         trouble.textContent = "";
       }
-    } catch {
-      const told = "The gateway has not answered since " + last + ": what is shown is old.";
+    } catch (error) {
+      const what = error instanceof Failed ? error.message : "The gateway does not answer";
+      const told = what + " since " + last + ": what is shown is old.";
       if (trouble.textContent !== told) {
         trouble.textContent = told;
       }
@@ -115,8 +129,13 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   if (navigator.clipboard) {
     button.hidden = false;
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-      button.textContent = "Copied";
+      const text = document.getElementById(button.dataset.copy);
+      try {
+        await navigator.clipboard.writeText(text.textContent);
+        button.textContent = "Copied";
+      } catch {
+        document.getSelection().selectAllChildren(text); // it may not write there; a person can
+      }
     });
   }
 }
