@@ -16,17 +16,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import asyncpg
 
 from gateway.app.gateway import Gateway
 from gateway.config import Config, load
 from gateway.sandbox import Sandbox
+from gateway.stores.postgres import pool
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from tests.yaml_text import read_yaml, write_yaml
 
-from .harness import ALICE, Answer, RawClient, eventually, merged, rig_config
+from .harness import ALICE, PATIENCE, Answer, RawClient, eventually, merged, rig_config
 
 GENERATIONS = "/v1/images/generations"
 RESPONSES = "/v1/responses"
@@ -108,7 +110,8 @@ async def start(sandbox: Sandbox, folder: Path, url: str, overrides: str = "", n
     with (folder / f"{name}.log").open("w", encoding="utf-8") as stream:
         log = Log(config.log.format, config.log.level, Redactor(config.secrets, config.upstream_hosts), stream)
     before = asyncio.all_tasks()
-    member = Member(await Gateway.start(config, log, read, ask_for_models=False), log)
+    with patch.object(pool, "CONNECT_WITHIN", PATIENCE):  # a server that many tests share may be slow to let one in
+        member = Member(await Gateway.start(config, log, read, ask_for_models=False), log)
     begun = asyncio.all_tasks() - before
     member.writers = {task for task in begun if task.get_name() in ("intents", "settlements")}
     return member

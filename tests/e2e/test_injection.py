@@ -240,15 +240,19 @@ def test_sql_is_bound_wherever_it_is_written() -> None:
 
 
 def test_nothing_is_evaluated() -> None:
-    """No template, no eval, no pickle: text stays text. YAML is read without its tags."""
+    """No eval, no pickle: text stays text. YAML is read without its tags. Templates are the console's alone: files of
+    ours, in whose pages every value is escaped (tests/console/test_pages.py).
+    """
     root = Path(program.__file__).parent
     for file in sorted(root.rglob("*.py")):
+        harmless = {"jinja2"} if file == root / "console" / "pages.py" else set()
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("eval", "exec", "compile", "__import__"), file
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [each.name for each in node.names] + [getattr(node, "module", "") or ""]
-                assert not {"pickle", "marshal", "shelve", "jinja2", "subprocess"} & set(names), (file, names)
+                forbidden = {"pickle", "marshal", "shelve", "jinja2", "subprocess"} - harmless
+                assert not forbidden & set(names), (file, names)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "yaml":
                 assert node.attr not in ("load_all", "unsafe_load", "full_load", "UnsafeLoader", "FullLoader"), file
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
