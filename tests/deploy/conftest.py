@@ -66,15 +66,17 @@ async def record(folder: Path) -> Recorded:
 
 
 async def scraped(prometheus: Prometheus, stage: Stage) -> None:
-    """Wait until Prometheus has seen every request and its rules have been evaluated since."""
-    sent = Figures(await stage.metrics()).total("gateway_requests_total")
+    """Wait until Prometheus has seen every request, and all their attempts, and its rules have been evaluated since."""
 
     async def seen() -> bool:
-        now = time.time()
-        known = await prometheus.number("sum(gateway_requests_total) or vector(0)", now)
+        figures, now = Figures(await stage.metrics()), time.time()
+        for counter in ("gateway_requests_total", "gateway_upstream_attempts_total"):
+            # Of work that goes on without its client, an attempt is counted after the request.
+            if await prometheus.number(f"sum({counter}) or vector(0)", now) != figures.total(counter):
+                return False
         up = await prometheus.number("sum(gateway_build_info)", now)
         ruled = await prometheus.number("count(gateway:picture_model:group) or vector(0)", now)
-        return up == 1 and known == sent and (ruled > 0 or sent == 0)
+        return up == 1 and (ruled > 0 or figures.total("gateway_requests_total") == 0)
 
     await eventually(seen, "a scrape of all that was sent")
 

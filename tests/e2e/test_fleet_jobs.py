@@ -165,7 +165,7 @@ class TestJoining:
         self, sandbox: Sandbox, tmp_path: Path, postgres_url: str
     ) -> None:
         async with fleet(sandbox, tmp_path, postgres_url) as (a, b, c):
-            sandbox.script("stall_head;seconds=8", model="gpt-4o-image")
+            sandbox.script("stall_head;seconds=6", model="gpt-4o-image")
             first = begun(a.send(ORDER))
             await sandbox.until(lambda: sandbox.in_flight == 1)
             waiting = begun(b.send(ORDER, AGAIN))
