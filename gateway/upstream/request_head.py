@@ -40,7 +40,7 @@ def request_head(
 
     ``content-length`` is left out only where there is no body and the method does not call for one.
     Raises ValueError for anything that could end a line or a message early: control characters (CR, LF and NUL among
-    them), a space in the target, a name that is no token, a header that only this function may write.
+    them), a blank in the target, a name that is no token, a header that only this function may write.
     """
     head = _head_without_length(method, target, host, tuple(headers))
     if body_length or method not in _BODYLESS_METHODS:
@@ -53,8 +53,8 @@ def _head_without_length(method: str, target: str, host: bytes, headers: tuple[t
     """The head's checked lines. Those of one endpoint and key are the same for every chat."""
     if not (method.isascii() and method.isalpha() and method.isupper()):
         raise ValueError("the method is not an HTTP method")
-    if target[:1] != "/" or " " in target:
-        raise ValueError("the target must begin with '/' and hold no space")
+    if target[:1] != "/" or " " in target or "\t" in target:
+        raise ValueError("the target must begin with '/' and hold no blank")
     lines = [f"{method} {target} HTTP/1.1\r\nhost: ".encode("ascii") + host]
     for name, value in headers:
         if not name or name.lower() in _OURS:

@@ -54,7 +54,7 @@ def test_host_carries_the_port_only_where_it_is_not_the_schemes_own(
     assert host_header(scheme, host, port) == value  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("bad", ["\r\nx: y", "\n", "\r", "\0", " HTTP/1.1", "\x7f", "ü"])
+@pytest.mark.parametrize("bad", ["\r\nx: y", "\n", "\r", "\0", " HTTP/1.1", "\t", "\x7f", "ü"])
 def test_a_target_that_could_end_its_line_is_refused(bad: str) -> None:
     with pytest.raises(ValueError):
         request_head("POST", "/v1" + bad, b"h", [], 0)
