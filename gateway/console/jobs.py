@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 
 from gateway.console.pages import SECURITY, Answer, page
 from gateway.console.pictures import Picture, Shown, shown_of
-from gateway.console.query import query_of
 from gateway.console.source import ConsoleSource
 from gateway.console.visitors import Visitor
 from gateway.core.errors import ClientError, ResultUnavailable
 from gateway.endpoints.admin.jobs import job_row
 from gateway.jobs.job import Job
 from gateway.runtime.off_loop import off_loop
+from gateway.server.query import query_of
 from gateway.server.request import Request
 from gateway.stores.job_records import StoredJob
 from gateway.wire.base64_text import decoded_base64

@@ -8,13 +8,13 @@ from typing import Any
 from gateway.billing.usage import LATEST_NS
 from gateway.console.forms import WAS, Form, changed_fields, key_fields
 from gateway.console.pages import Answer, page, to
-from gateway.console.query import query_of
 from gateway.console.shown import segment
 from gateway.console.source import ConsoleSource
 from gateway.console.visitors import Visitor
 from gateway.core.defaults import ROTATION_GRACE
 from gateway.core.errors import ClientError, GatewayError
 from gateway.keys.service import ROTATED
+from gateway.server.query import query_of
 from gateway.server.request import Request
 
 PAGE = 100

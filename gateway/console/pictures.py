@@ -1,30 +1,24 @@
-"""The pictures in an answer that is kept. Pure.
-
-They are in ``data`` of the Images API, in the image calls of the Responses API, and in the message of a chat: behind
-links that its text shows (Markdown) or names by their ending, or as parts of it.
-"""
+"""The pictures and the words in an answer that is kept, found as they are in answers that are given. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeGuard
+from typing import Any
 
 import orjson
 
+from gateway.core.images.types import MadeImage
+from gateway.wire.chat_pictures import ChatPictures
+from gateway.wire.picture_parts import spoken
+
 MOST = 16
-"""Pictures that are looked for in one answer."""
+"""Pictures that a page shows of one answer."""
 
 MOST_TEXT = 64 * 1024
-"""Characters of a chat's text in which pictures are looked for: it is another's, and patterns take their time."""
+"""Characters of a chat's text that a page shows, and that pictures are looked for in: it is another's."""
 
-_LINK = r"https?://[^\s()<>\[\]\"'\\]{1,1000}+"
-_SHOWN = re.compile(rf"!\[[^\]\n]{{0,200}}+\]\(({_LINK})\)")
-_NAMED = re.compile(r"https?://[^?#]*\.(?:png|jpe?g|webp|gif)(?:[?#]|$)", re.IGNORECASE)
 _KEPT = re.compile(r"https?://[^/]+/images/([A-Za-z0-9_.-]{1,200})")
-_WORD = re.compile(r"[^\s()<>\[\]\"'\\]++")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,52 +44,25 @@ def shown_of(answer: bytes) -> Shown:
         document = orjson.loads(answer)
     except orjson.JSONDecodeError:
         return Shown()
-    text = said(document)
-    return Shown(tuple(islice(_pictures(document, text), MOST)), text)
+    if not isinstance(document, dict):
+        return Shown()
+    reader = ChatPictures(MOST_TEXT)
+    reader.take(document)
+    return Shown(tuple(_picture(made) for made in reader.result().images[:MOST]), said(document))
 
 
 def said(document: Any) -> str:
     """The text of a chat's answer, at most MOST_TEXT of it; empty where there is none."""
     try:
-        content = document["choices"][0]["message"]["content"]
+        message = document["choices"][0]["message"]
     except (LookupError, TypeError):
         return ""
-    if isinstance(content, list):
-        content = "\n".join(part["text"] for part in content if isinstance(part, dict) and _is_text(part.get("text")))
-    return content[:MOST_TEXT] if isinstance(content, str) else ""
+    return spoken(message).words[:MOST_TEXT] if isinstance(message, dict) else ""
 
 
-def _pictures(document: Any, text: str) -> Iterator[Picture]:
-    if not isinstance(document, dict):
-        return
-    for each in _dicts(document.get("data")):
-        if _is_text(encoded := each.get("b64_json")):
-            yield Picture(encoded=encoded)
-        elif _is_text(link := each.get("url")):
-            yield _behind(link)
-    for each in _dicts(document.get("output")):
-        if each.get("type") == "image_generation_call" and _is_text(encoded := each.get("result")):
-            yield Picture(encoded=encoded)
-    words = (word.rstrip(".,;:!*_") for word in _WORD.findall(text))
-    links = [*(match[1] for match in _SHOWN.finditer(text)), *filter(_is_picture, words)]
-    for link in dict.fromkeys(links):
-        yield _behind(link)
-
-
-def _is_picture(word: str) -> bool:
-    return word.startswith(("https://", "http://")) and len(word) <= 1000 and _NAMED.match(word) is not None
-
-
-def _behind(link: str) -> Picture:
-    if link.startswith("data:"):
-        return Picture(encoded=link)
+def _picture(made: MadeImage) -> Picture:
+    if made.b64:
+        return Picture(encoded=made.b64)
+    link = made.url or ""
     kept = _KEPT.fullmatch(link)
     return Picture(name=kept[1] if kept else "", link=link)
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
-
-
-def _is_text(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and bool(value)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from gateway.console.pages import Answer, page
-from gateway.console.query import query_of
 from gateway.console.source import ConsoleSource
 from gateway.console.visitors import Visitor
 from gateway.endpoints.admin.requests import request_row
+from gateway.server.query import query_of
 from gateway.server.request import Request
 from gateway.stores.seen_exchanges import SeenExchange
 

@@ -7,8 +7,6 @@ so many seconds; ``DELETE`` cancels what costs nothing yet, and forgets the rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from urllib.parse import parse_qs
 
 from gateway.endpoints.admission import Admission
 from gateway.jobs.job import Job
@@ -16,6 +14,7 @@ from gateway.jobs.telling import JOBS_PATH, job_not_found
 from gateway.jobs.waiting import Waiting
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
+from gateway.server.query import query_of
 from gateway.server.request import Request
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.job_object import job_deleted, job_page
@@ -48,7 +47,7 @@ class JobRoutes:
     async def page(self, request: Request, client: Client) -> None:
         """A page of the key's jobs, without their results."""
         key = self._admission.authenticate(request).name
-        query = _query(request)
+        query = query_of(request)
         limit = _limit(query.get("limit"))
         after = query.get("after")
         if after is not None and ((known := await self._jobs.find(key, after)) is None or not known.exchange):
@@ -61,7 +60,7 @@ class JobRoutes:
         """The job, with its result once it has one."""
         job = await self._asked(request)
         await self._jobs.ask_after(job)
-        await self._wait(job, client, _seconds(_query(request).get("wait")))
+        await self._wait(job, client, _seconds(query_of(request).get("wait")))
         await self._telling.answer(client, job, 200, _NO_ATTEMPT)
 
     async def delete(self, request: Request, client: Client) -> None:
@@ -97,11 +96,6 @@ class JobRoutes:
         finally:
             ending.cancel()
             leaving.cancel()
-
-
-def _query(request: Request) -> Mapping[str, str]:
-    """The fields of the query; of several with one name the last."""
-    return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
 
 
 def _limit(text: str | None) -> int:

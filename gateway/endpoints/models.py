@@ -6,7 +6,6 @@ A client that names a version of Anthropic's API, as its SDKs and Claude Code do
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import parse_qs
 
 import orjson
 
@@ -15,6 +14,7 @@ from gateway.core.types import VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
+from gateway.server.query import query_of
 from gateway.server.request import Request
 from gateway.wire.messages.errors import ANTHROPIC_ERRORS
 from gateway.wire.messages.model_list import claude_model, claude_page
@@ -37,7 +37,7 @@ def model_routes(
         claude = _is_claudes(request, client)
         key = authenticator.authenticate(request)
         shown = listing().shown(key.models, priced=requires_price(key))
-        page = claude_page(shown, _query(request)) if claude else {"object": "list", "data": shown}
+        page = claude_page(shown, query_of(request)) if claude else {"object": "list", "data": shown}
         await client.respond(200, _NO_ATTEMPT, orjson.dumps(page))
 
     async def retrieve_model(request: Request, client: Client) -> None:
@@ -60,8 +60,3 @@ def _is_claudes(request: Request, client: Client) -> bool:
     if claude:
         client.error_form = ANTHROPIC_ERRORS
     return claude
-
-
-def _query(request: Request) -> dict[str, str]:
-    """The fields of the query; of several with one name the last."""
-    return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}

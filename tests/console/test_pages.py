@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -258,3 +259,15 @@ def test_static_files_are_two_and_nothing_leads_to_others() -> None:
     for name in ("", ".", "..", "../pages.py", "console.CSS", "console.css/", "../templates/base.html", "\x00"):
         assert static_file(name) is None
     assert CONSOLE_STATIC == "/console/static/"
+
+
+def test_pages_follow_the_systems_light_or_dark_and_show_where_the_keyboard_is() -> None:
+    found = static_file("console.css")
+    assert found is not None
+    rules = found.body.decode()
+    light, dark = rules.split("@media (prefers-color-scheme: dark)")
+    colours = set(re.findall(r"(--[a-z]+):", light))
+    assert colours, "each colour has a name"
+    assert colours == set(re.findall(r"(--[a-z]+):", dark.partition("\n}\n")[0]))
+    assert "color-scheme: light dark" in light
+    assert ":focus-visible { outline:" in dark

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 
@@ -21,6 +20,7 @@ from gateway.exchange.stand_in import Pieces
 from gateway.responses.shared import LOOK_EVERY
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
+from gateway.server.query import query_of
 from gateway.server.request import Request
 from gateway.stores.response_records import HistoryTooLong, StoredResponse
 from gateway.wire.field_checks import wrong_value
@@ -60,7 +60,7 @@ class StoredResponses:
     async def retrieve(self, request: Request, client: Client) -> None:
         """The response; with ``stream=true`` its events, those after ``starting_after``."""
         key, id = self._asked(request)
-        asked = _query(request)
+        asked = query_of(request)
         being = self._running.find(key, id)
         if request.method == "HEAD" or asked.get("stream", "").lower() not in ("true", "1"):
             await _answer(client, being.now() if being is not None else await self._stored(key, id))
@@ -112,7 +112,7 @@ class StoredResponses:
             except (ClientError, HistoryTooLong):
                 items = []  # what it went on from is gone, or more than may be read at once
         items += orjson.loads(record.input)
-        await _answer(client, _page(_query(request), items))
+        await _answer(client, _page(query_of(request), items))
 
     async def _events(self, key: str, id: str) -> tuple[Pieces, asyncio.Task[None] | None]:
         """The events of a response that has been made in the background, or is so at another gateway; and what brings
@@ -210,11 +210,6 @@ def _no_events(id: str) -> ClientError:
         param="stream",
         code="invalid_value",
     )
-
-
-def _query(request: Request) -> dict[str, str]:
-    """The fields of the query; of several with one name the last."""
-    return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
 
 
 def _page(asked: Mapping[str, str], items: list[Any]) -> dict[str, Any]:

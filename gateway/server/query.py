@@ -1,4 +1,4 @@
-"""What a page is asked for, behind the question mark."""
+"""What a request asks behind the question mark."""
 
 from __future__ import annotations
 
